@@ -1,0 +1,1 @@
+"""The tools around hamux: notebooks to package, tests and site."""

@@ -1,0 +1,198 @@
+"""Makes the stock nbdev project `_build/` out of `nbs/*.qmd`, and exports the package there with nbdev's own command."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from scripts import nbs
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = Path(os.environ.get("HAMUX_BUILD", ROOT / "_build")).resolve()
+PACKAGE = BUILD / "hamux"  # the fresh export; ROOT / "hamux" is the committed one
+
+ENV = {
+    "JAX_PLATFORMS": "cpu",
+    **os.environ,
+    # Strict JAX: no notebook may lean on a silent promotion.
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONPATH": os.pathsep.join([str(BUILD), str(ROOT)]),  # the fresh export goes before an installed one
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+}
+
+Books = dict[Path, NotebookNode]  # by the notebook's path from the root, as in nbs/00_core.qmd
+
+
+class BuildError(Exception):
+    """A failure that the reader can mend. Its text is all that is shown."""
+
+
+def run(*command: str | Path, cwd: Path = BUILD) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(o) for o in command], cwd=cwd, env=ENV, text=True, capture_output=True)
+
+
+def notebooks() -> list[Path]:
+    """`index.qmd` and the numbered files. Any other file under `nbs/` is an asset of the site."""
+    found = (p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*.qmd"))
+    return sorted(p for p in found if re.match(r"(index|\d+\w*)\.qmd$", p.name))
+
+
+def select(only: str | None) -> list[Path]:
+    """The notebook called `only`, or all if that is None."""
+    found = [p for p in notebooks() if only is None or Path(only).stem in (p.stem, p.stem.partition("_")[2])]
+    if not found:
+        names = ", ".join(p.stem for p in notebooks()) or "none"
+        raise BuildError(f"no notebook to run{f' is called {only!r}' if only else ''}; nbs/ holds: {names}")
+    return found
+
+
+def ipynb(source: Path) -> Path:
+    return BUILD / source.with_suffix(".ipynb")
+
+
+def code(nb: NotebookNode) -> list[NotebookNode]:
+    return [c for c in nb.cells if c.cell_type == "code"]
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes only what changed, because nbdev goes by the time of the last change."""
+    if not path.exists() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def make(only: str | None = None) -> Books:
+    """Brings `_build/` up to date and gives its notebooks. With `only`, other unreadable ones are left out."""
+    wanted, sources = select(only), notebooks()
+    assets = [p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*") if p.is_file()]
+    for file in [Path("settings.ini"), Path("pyproject.toml"), *(o for o in assets if o not in sources)]:
+        write(BUILD / file, (ROOT / file).read_bytes())
+    for old in set(BUILD.glob("nbs/**/*.ipynb")) - {ipynb(o) for o in sources}:
+        old.unlink()
+        (BUILD / "_proc" / old.relative_to(BUILD / "nbs")).unlink(missing_ok=True)
+    books = {}
+    for source in sources:
+        try:
+            books[source] = nbs.read(ROOT / source, source)
+        except nbs.NotebookError as e:
+            if source in wanted:
+                raise
+            print(f"left out: {e}")
+        else:
+            keep_outputs(books[source], ipynb(source))
+            write(ipynb(source), (nbformat.writes(books[source]) + "\n").encode())
+    return books
+
+
+def keep_outputs(nb: NotebookNode, old: Path) -> None:
+    """Takes over what an earlier run left in `old`, if not one line of code has changed since."""
+    if not old.exists():
+        return
+    before = nbformat.read(old, as_version=4)
+    if [c.source for c in code(before)] == [c.source for c in code(nb)]:
+        for cell, ran in zip(code(nb), code(before)):
+            cell.outputs = ran.outputs
+        nb.metadata.update({k: before.metadata[k] for k in before.metadata.keys() & {"executed"}})
+
+
+def own_module(nb: NotebookNode) -> str | None:
+    """The module that `#| default_exp` names."""
+    return next((d["default_exp"][0] for d in map(nbs.directives, nb.cells) if d.get("default_exp")), None)
+
+
+def modules(source: Path, nb: NotebookNode) -> list[str]:
+    """The modules to which `nb` exports, its own first."""
+    own, found = own_module(nb), set()
+    for cell in nb.cells:
+        for args in [v for k, v in nbs.directives(cell).items() if k in nbs.EXPORTS]:
+            if not args and own is None:
+                raise nbs.NotebookError(source, cell.metadata.qmd.line, "`#| export` needs a cell with `#| default_exp name`")
+            found.add(args[0] if args else own)
+    return sorted(found, key=lambda o: (o != own, o))
+
+
+def module_file(module: str) -> Path:
+    return PACKAGE / (module.replace(".", "/") + ".py")
+
+
+def export(only: str | None = None) -> Books:
+    """Exports the package afresh, into `_build/hamux/`."""
+    books = make(only)
+    where: dict[str, Path] = {}
+    for source, nb in books.items():
+        for module in modules(source, nb):
+            if module in where:
+                raise BuildError(f"{source}: {where[module]} exports hamux.{module} too; one notebook must hold all of it")
+            where[module] = source
+            if module != own_module(nb):  # nbdev appends to such a module, so it has to be there
+                file = module_file(module)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                notebook = os.path.relpath(ipynb(source), file.parent)
+                file.write_text(f"# AUTOGENERATED! DO NOT EDIT! File to edit: {notebook}.\n\n# %% auto #0\n__all__ = []")
+    files = {module_file(o) for o in where}
+    files |= {d / "__init__.py" for f in files for d in f.parents if d.is_relative_to(PACKAGE)}
+    for file in PACKAGE.rglob("*.py"):
+        if file not in files:
+            file.unlink()
+    done = run("nbdev_export")
+    if done.returncode:
+        raise BuildError(f"nbdev_export failed:\n{done.stderr}")
+    for file in files:  # nbdev knows notebooks as .ipynb, the reader as .qmd
+        text = re.sub(r"^(# .*\bnbs/\S+)\.ipynb\b", r"\1.qmd", file.read_text().strip(), flags=re.M)
+        file.write_text(text + "\n" * bool(text))
+    (PACKAGE / "__init__.py").write_text(init(books))
+    (PACKAGE / "py.typed").touch()
+    return books
+
+
+def init(books: Books) -> str:
+    """`hamux/__init__.py`: the version, and the public names of the modules of all `0N_*.qmd`, spelled out."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    imports: list[str] = []
+    where: dict[str, str] = {}
+    for source, nb in books.items():
+        module = own_module(nb)
+        if module is None or not re.match(r"0\d", source.name) or module not in modules(source, nb):
+            continue
+        public = re.search(r"^__all__ = (\[.*?\])", module_file(module).read_text(), re.M | re.S)
+        names = sorted(ast.literal_eval(public[1]), key=lambda o: (o.lower(), o)) if public else []
+        for name in names:
+            if name in where:
+                raise BuildError(f"{source}: hamux.{where[name]} and hamux.{module} both export {name!r}")
+            where[name] = module
+        if names:
+            imports += [f"from .{module} import (", *(f"    {o}," for o in names), ")"]
+    rows = [f'"""{project["description"]}"""', "", "# AUTOGENERATED! DO NOT EDIT! Files to edit: ../nbs/0*.qmd.", "", *imports]
+    rows += ["", f'__version__ = "{project["version"]}"', "", "__all__ = [", *(f'    "{o}",' for o in ["__version__", *where]), "]"]
+    return "\n".join(rows) + "\n"
+
+
+def contents(package: Path) -> dict[str, bytes]:
+    """The files of `package` by name."""
+    found = (p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {p.relative_to(package).as_posix(): p.read_bytes() for p in found}
+
+
+def stale() -> list[str]:
+    """The files in which the committed `hamux/` differs from the fresh export."""
+    fresh, kept = contents(PACKAGE), contents(ROOT / "hamux")
+    return sorted(o for o in fresh.keys() | kept.keys() if fresh.get(o) != kept.get(o))
+
+
+def bring_back() -> None:
+    """Makes the committed `hamux/` equal to the fresh export."""
+    for name in stale():
+        fresh, kept = PACKAGE / name, ROOT / "hamux" / name
+        print(f"{'wrote' if fresh.exists() else 'removed'} hamux/{name}")
+        if fresh.exists():
+            write(kept, fresh.read_bytes())
+        else:
+            kept.unlink()
