@@ -9,6 +9,7 @@ another page, write a link.
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import difflib
 import functools
@@ -28,11 +29,12 @@ PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}  # 
 _KEY = r"\w(?:\w|[-:.#$%&+?<>~/](?=\w))*"  # Pandoc's: punctuation only inside
 _TOKEN = re.compile(
     rf"""
-      (?P<code> (?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`) | <!--.*?--> | </?[A-Za-z][^<>]*> | \\. | https?://[^\s<>]+ )
+      (?P<code> (?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`) | <!--.*?--> | </?[A-Za-z][^<>]*> | \\. )
     | (?P<equation> ^(?P<indent>[ \t>]*)\$\$(?P<tex>(?:(?!\$\$).)+)\$\$[ ]*\{{\#(?P<eq>eq-[\w-]+)\}}[ ]*$ )
     | (?P<math> \$\$.+?\$\$(?![ ]*\{{\#) | \$(?=\S)(?:\\.|[^\\$])+?(?<=\S)\$(?!\d) )
     | (?P<heading> ^(?P<level>\#+)[ ]+(?P<title>[^\n]*?)[ ]*\{{\#(?P<sec>sec-[\w-]+)[^\n}}]*\}}[ ]*$ )
-    | (?P<figure> ^[ ]*!\[(?P<figcap>(?:[^][]|\[[^][]*\])*)\]\((?P<src>[^()\s]+)\)\{{(?:\#(?P<fig>fig-[\w-]+))?(?P<attrs>[^{{}}]*)\}}[ ]*$ )
+    | (?P<figure> ^[ ]*!\[(?P<figcap>(?:[^][]|\[[^][]*\])*)\]\((?P<src>[^()\s]+)\)
+                  \{{(?:\#(?P<fig>fig-[\w-]+))?(?P<attrs>[^{{}}]*)\}}[ ]*$ )
     | (?P<table> ^(?:Table)?:[ ]+(?P<tblcap>[^\n]*?)[ ]*\{{\#(?P<tbl>tbl-[\w-]+)[^\n}}]*\}}[ ]*$ )
     | (?P<target> \]\([^()]*(?:\([^()]*\)[^()]*)*\) )           # where a link goes
     | (?P<cite> \[[^][`]*(?<!\w)@{_KEY}[^][`]*\](?!\()          # [see @key, eq. 8; @other]
@@ -55,17 +57,14 @@ def resolve(
     elsewhere: dict[str, str] | None = None,  # label -> page, for a better error
 ) -> dict:
     """The notebook with its references resolved and a list of the cited works at its end."""
-    try:
+    with _named(name):
         plain = _plain_captions(nb, None if quarto else pictures)
-        page = _Page([text for text in _texts(plain)], bib, elsewhere or {}, quarto)
+        page = _Page(list(texts(plain)), bib, elsewhere or {}, quarto)
         if quarto:  # it has numbers for sections only if they show them, so name these by their titles
-            return _map_texts(nb, lambda text: _map(text, page.section))
-        plain = _map_texts(plain, page.write)
-    except RefError as e:
-        raise RefError(f"{name}: {e}") from None
+            return map_texts(nb, lambda text: _map(text, page.section))
+        plain = map_texts(plain, page.write)
     if page.works:
-        cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": page.works}
-        plain["cells"].append(cell)
+        plain["cells"].append({"cell_type": "markdown", "id": "references", "metadata": {}, "source": page.works})
     return plain
 
 
@@ -74,10 +73,20 @@ def resolve_folder(folder: Path, bib: Path, quarto: bool = False) -> None:
     pages = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.ipynb"))}
     homes = {}
     for path, nb in pages.items():
-        homes |= {label: path.stem for text in _texts(_plain_captions(nb, None)) for label, _ in _labels(text)}
+        with _named(path.stem):
+            homes |= {label: path.stem for text in texts(_plain_captions(nb, None)) for label, _ in _labels(text)}
     for path, nb in pages.items():
         nb = resolve(nb, path.stem, bib, folder / f"{path.stem}_files", quarto, homes)
         path.write_text(json.dumps(nb, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _named(page: str) -> Iterator[None]:
+    """Let errors say which page they are about."""
+    try:
+        yield
+    except RefError as e:
+        raise RefError(f"{page}: {e}") from None
 
 
 class _Page:
@@ -235,14 +244,14 @@ def _works(bib: Path) -> frozenset[str]:
 # ------------------------------------------------------------------ notebooks
 
 
-def _texts(nb: dict) -> Iterator[str]:
+def texts(nb: dict) -> Iterator[str]:
     """The Markdown of a notebook, of its cells and of their outputs."""
-    texts: list[str] = []
-    _map_texts(nb, lambda text: texts.append(text) or text)
-    return iter(texts)
+    found: list[str] = []
+    map_texts(nb, lambda text: found.append(text) or text)
+    return iter(found)
 
 
-def _map_texts(nb: dict, write: Callable[[str], str]) -> dict:
+def map_texts(nb: dict, write: Callable[[str], str]) -> dict:
     """A copy of a notebook with its Markdown rewritten."""
     nb = copy.deepcopy(nb)
     for cell in nb["cells"]:
@@ -267,8 +276,12 @@ def _plain_captions(nb: dict, pictures: Path | None) -> dict:
         outs = [out for out in cell["outputs"] if "data" in out]
         outs = [out for out in outs if PICTURES.keys() & out["data"].keys()] if figure is not None else outs
         if len(outs) != 1:
-            what = "a figure caption shows one picture" if figure is not None else "a table caption shows one table"
-            raise RefError(f"the cell {label or code[:40]!r} has {what}, but there are {len(outs)}.")
+            what = (
+                "figure caption, so it shows one picture"
+                if figure is not None
+                else "table caption, so it shows one table"
+            )
+            raise RefError(f"the cell {label or code[:40]!r} has a {what}, not {len(outs)}.")
         if figure is not None:
             src, width = _save(outs[0], pictures, label or f"cell-{n}")
             alt = html.escape(str(options.pop("fig-alt", ""))).replace("{", "&#123;").replace("}", "&#125;")

@@ -1,7 +1,10 @@
 """How an API entry looks: heading, signature, docstring, arguments, methods. nbdev calls it as its `renderer`."""
 
 import ast
+import importlib
 import inspect
+import operator
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -12,8 +15,11 @@ from nbdev.doclinks import NbdevLookup
 class Entry(ShowDocRenderer):
     """The Markdown of one entry; types and defaults stand there as the source has them."""
 
+    def __init__(self, sym: object, name: str | None = None, title_level: int = 3):
+        super().__init__(_exported(sym), name=name, title_level=title_level)
+
     def _repr_markdown_(self) -> str:
-        source = NbdevLookup().code(self.fn)
+        source = NbdevLookup().code(getattr(self.sym, "__qualname__", self.nm))
         parts = [f"{'#' * self.title_level} {self.nm}", "::: {.api}"]
         if source:
             parts.append(f'[source]({source}){{.api-source title="The source of {self.nm}"}}')
@@ -24,18 +30,33 @@ class Entry(ShowDocRenderer):
         return "\n\n".join(filter(None, [*parts, ":::"])) + "\n"
 
 
+def _exported(sym: object) -> object:
+    """The same thing in the package, for Python cannot find the source of a class that a notebook defined."""
+    name = getattr(sym, "__qualname__", "")
+    found = NbdevLookup()[name]
+    if not isinstance(found, tuple):
+        return sym
+    module = importlib.import_module(found[1].removesuffix(".py").replace("/", "."))
+    return operator.attrgetter(name)(module)
+
+
+class _Text(str):
+    """A default that shows itself as the source has it."""
+
+    __repr__ = str.__str__
+
+
 def _signature(sym: object, name: str) -> str:
     """`name(x, beta=1.0)`, without the types, which the table of arguments has."""
-    written, words, kinds = _written(sym), [], inspect.Parameter
-    parameters = _parameters(sym)
-    for p in parameters:
-        if p.kind == kinds.KEYWORD_ONLY and "*" not in words and not any(q.kind == kinds.VAR_POSITIONAL for q in parameters):
-            words.append("*")
-        star = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(p.kind, "")
-        default = "" if p.default is p.empty else f"={written.get(p.name, ('', ''))[1] or repr(p.default)}"
-        words.append(f"{star}{p.name}{default}")
-    line = f"{name}({', '.join(words)})"
-    return line if len(line) <= 80 else f"{name}(\n" + "".join(f"    {word},\n" for word in words) + ")"
+    defaults = {p.name: _Text(_default(p, _written(sym))) for p in _parameters(sym) if p.default is not p.empty}
+    plain = [p.replace(annotation=p.empty, default=defaults.get(p.name, p.empty)) for p in _parameters(sym)]
+    return f"{name}{inspect.Signature(plain)}"
+
+
+def _default(p: inspect.Parameter, written: dict[str, tuple[str, str]]) -> str:
+    if p.default is p.empty:
+        return ""
+    return written.get(p.name, ("", ""))[1] or repr(p.default)
 
 
 def _arguments(sym: object) -> str:
@@ -43,9 +64,9 @@ def _arguments(sym: object) -> str:
     notes, written = docments(sym, full=True), _written(sym)
     rows = []
     for p in _parameters(sym):
-        kind, default = written.get(p.name, ("", ""))
-        default = "" if p.default is p.empty else default or repr(p.default)
-        rows.append([f"`{p.name}`", _code(kind), _code(default), _note(notes, p.name)])
+        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        kind = written.get(p.name, ("", ""))[0]
+        rows.append([f"`{star}{p.name}`", _code(kind), _code(_default(p, written)), _note(notes, p.name)])
     returned = written.get("return", ("", ""))[0]
     if returned not in ("", "None"):
         rows.append(["*returns*", _code(returned), "", _note(notes, "return")])
@@ -61,16 +82,18 @@ def _methods(cls: type) -> str:
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
         if (name.startswith("_") and name != "__call__") or not (callable(member) or isinstance(static, property)):
             continue
-        shown = name if isinstance(static, property) else _signature(member, "" if name == "__call__" else name)
+        shown = name if isinstance(static, property) else _signature(member, name.removeprefix("__call__"))
         doc = inspect.cleandoc(member.__doc__ or "").split("\n\n")[0]
+        if getattr(member, "__name__", name) != name:
+            doc = f"another name for `{member.__name__}`"
         anchor = f'<a id="{cls.__name__.lower()}.{name.lower()}"></a>'  # where nbdev's links to it lead
-        rows.append([anchor + _code(" ".join(shown.split()).replace("( ", "(").replace(", )", ")")), " ".join(doc.split())])
+        rows.append([anchor + _code(shown), " ".join(doc.split())])
     return _table(["Method", "Meaning"], rows) if rows else ""
 
 
 def _note(notes: dict, name: str) -> str:
-    note = notes[name].docment if name in notes else ""
-    return (note or "").replace("|", "\\|")
+    note = (notes[name].docment or "") if name in notes else ""
+    return re.sub(r'"[^"]*"', r"`\g<0>`", note).replace("|", "\\|")  # a shape, as in "K D", is code
 
 
 def _parameters(sym: object) -> list[inspect.Parameter]:
@@ -83,11 +106,9 @@ def _written(sym: object) -> dict[str, tuple[str, str]]:
     """Name -> (type, default) of each parameter or field, as the source has them; `return` too."""
     if not inspect.isclass(sym):
         return dict(_pairs(sym))
-    if "__init__" in vars(sym) and not hasattr(vars(sym)["__init__"], "__dataclass_params__"):
-        own = dict(_pairs(sym.__init__))
-        own.pop("return", None)
-        if own:
-            return own
+    init = dict(_pairs(sym.__init__)) | {"return": ("", "")}
+    if all(p.name in init for p in _parameters(sym)):
+        return init
     fields = {}
     for base in reversed(sym.__mro__):
         for node in _tree(base).body if "__annotations__" in vars(base) else []:

@@ -1,10 +1,10 @@
 """Renders the site from what nbdev processed: with Quarto if it is there, else with smalldocs.
 
 Both read the same prepared folder and the same `_quarto.yml`. What they do differently is evened out
-here (docs/links) and in `scripts/refs.py` (citations, cross references).
+here (file names, links) and in `scripts/refs.py` (citations, cross references).
 """
 
-import configparser
+import contextlib
 import functools
 import http.server
 import json
@@ -13,18 +13,15 @@ import shutil
 import subprocess
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import smalldocs.serve
-import smalldocs.site
 import yaml
 from smalldocs.config import load
+from smalldocs.serve import Handler, snapshot
+from smalldocs.site import Site
 
 from scripts import refs
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def build(
@@ -40,10 +37,10 @@ def build(
         subprocess.run([quarto, "render", "--no-cache"], cwd=work, check=True)
     else:
         print("site: rendering with smalldocs" + ("" if live else " (there is no quarto on the PATH)"), flush=True)
-        site = smalldocs.site.Site(load(work), quiet=True, preview=live)
+        site = Site(load(work), quiet=True, preview=live)
         site.build()
         if site.broken:
-            raise ValueError("broken links: " + "; ".join(f"{page}: {link}" for page, link in site.broken))
+            raise ValueError("broken links: " + "; ".join(sorted({f"{page}: {link}" for page, link in site.broken})))
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(work / "_docs", out)
 
@@ -52,58 +49,83 @@ def preview(
     process: Callable[[list[Path]], object],  # brings `proc` up to date after these files have changed
     proc: Path,
     out: Path,
-    watch: Path = ROOT / "nbs",  # the sources
+    watch: list[Path],  # the folders of the sources
     port: int = 4200,
-    forever: bool = True,
-) -> http.server.ThreadingHTTPServer:
-    """Serve the site and rebuild it, with smalldocs, whenever a source changes; open pages reload by themselves."""
+) -> None:
+    """Serve the site and rebuild it, with smalldocs, when a source is saved. Open pages reload by themselves."""
     build(proc, out, live=True)
-    handler = functools.partial(smalldocs.serve.Handler, directory=str(out))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(out)))
     print(f"site: http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it)", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    seen = smalldocs.serve.snapshot(watch, out)
-    while forever:
-        time.sleep(0.5)
-        now = smalldocs.serve.snapshot(watch, out)
-        changed = sorted(Path(path) for path in now.keys() | seen.keys() if now.get(path) != seen.get(path))
-        seen = now
-        if changed:
-            print(f"site: {', '.join(path.name for path in changed)} changed", flush=True)
-            try:
-                process(changed)
-                build(proc, out, live=True)
-                smalldocs.serve.Handler.version += 1  # what open pages ask for
-            except Exception:  # a mistake in a source is mended while the preview runs
-                traceback.print_exc()
-    return server
+    seen = _times(watch)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(0.5)
+            seen, old = _times(watch), seen
+            if changed := sorted(path for path in seen.keys() | old.keys() if seen.get(path) != old.get(path)):
+                print(f"site: {', '.join(path.name for path in changed)} changed", flush=True)
+                _renew(process, changed, proc, out)
+    server.shutdown()
+
+
+def _renew(process: Callable[[list[Path]], object], changed: list[Path], proc: Path, out: Path) -> None:
+    try:
+        process(changed)
+        build(proc, out, live=True)
+        Handler.version += 1  # what open pages ask for
+    except Exception as e:  # a slip in a source is mended while the preview runs
+        print(f"site: {e}", flush=True)
+
+
+def _times(folders: list[Path]) -> dict[Path, float]:
+    """When each file was last saved."""
+    return {Path(path): when for folder in folders for path, when in snapshot(folder, folder / "_docs").items()}
 
 
 def prepare(proc: Path, quarto: bool) -> Path:
-    """A copy of `proc` in which every page has its final name and its links, and nothing is left to resolve."""
+    """A copy of `proc` in which pages have their final names, links lead to them, and nothing is left to resolve."""
     work = proc.parent / "_site"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(proc, work, ignore=shutil.ignore_patterns("_docs", "*.bak"))
+    shutil.copytree(proc, work, ignore=shutil.ignore_patterns("_docs", "_site"))
     refs.resolve_folder(work, work / "references.bib", quarto)
-    config = work / "_quarto.yml"
-    final = {path.stem: re.sub(r"^\d+[a-z0-9]*_", "", path.stem) for path in work.glob("*.ipynb")}  # nbdev's names
-    sources = rf"\b({'|'.join(sorted(final))})\.(?:qmd|ipynb|html)\b"
-    config.write_text(re.sub(sources, lambda m: f"{final[m[1]]}.ipynb", config.read_text()))
-    base = yaml.safe_load(config.read_text())["website"]["site-url"].rstrip("/") + "/"
+    config = yaml.safe_load((work / "_quarto.yml").read_text(encoding="utf-8"))
+    base = config["website"]["site-url"].rstrip("/") + "/"
+    repo = config["website"]["repo-url"].rstrip("/")
+    final = {
+        path.stem: re.sub(r"^\d+[a-z0-9]*_", "", path.stem) for path in work.glob("*.ipynb")
+    }  # as nbdev names them
+    page = re.compile(rf"(?<![\w/])/?({'|'.join(sorted(final))})\.(?:qmd|ipynb|html)\b")
+
+    def link(text: str) -> str:
+        text = text.replace(f"]({base}", "](")  # nbdev's links to API entries lead to the published site
+        return re.sub(r"(?<=\]\()[^()\s]+", lambda m: page.sub(lambda p: f"{final[p[1]]}.ipynb", m[0]), text)
+
+    for path in [*work.glob("*.md"), *work.glob("*.qmd")]:
+        path.write_text(link(path.read_text(encoding="utf-8")), encoding="utf-8")
     for old, new in final.items():
-        nb = json.loads((work / f"{old}.ipynb").read_text(encoding="utf-8"))
-        for cell in nb["cells"]:
-            if cell["cell_type"] != "code":
-                cell["source"] = _link(refs._join(cell["source"]), sources, final, base)
-            for data in (o.get("data", {}) for o in cell.get("outputs", [])):
-                if "text/markdown" in data:
-                    data["text/markdown"] = _link(refs._join(data["text/markdown"]), sources, final, base)
+        nb = refs.map_texts(json.loads((work / f"{old}.ipynb").read_text(encoding="utf-8")), link)
+        entries = {m.lower() for text in refs.texts(nb) for m in re.findall(r"^#{2,} ([\w.]+)$", text, re.M)}
+        nb = refs.map_texts(nb, lambda text: _once(text, entries))
+        _add_front_matter(nb, {"code-links": [{"text": f"{old}.qmd", "href": f"{repo}/blob/main/nbs/{old}.qmd"}]})
         (work / f"{old}.ipynb").unlink()
         (work / f"{new}.ipynb").write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
+    yml = (work / "_quarto.yml").read_text(encoding="utf-8")
+    (work / "_quarto.yml").write_text(page.sub(lambda m: f"{final[m[1]]}.ipynb", yml), encoding="utf-8")
     return work
 
 
-def _link(text: str, sources: str, final: dict[str, str], base: str) -> str:
-    """Let links lead to the pages of this build: those to notebooks, and nbdev's to the published site."""
-    text = text.replace(f"]({base}", "](")
-    return re.sub(rf"(?<=\]\(){sources}", lambda m: f"{final[m[1]]}.ipynb", text)
+def _once(text: str, entries: set[str]) -> str:
+    """In a class's table of methods, let those that have an entry of their own be links to it, not second anchors."""
+    row = re.compile(r'<a id="([\w.]+)"></a>(`[^`]+`)')
+    return row.sub(lambda m: f"[{m[2]}](#{m[1]})" if m[1] in entries else m[0], text)
+
+
+def _add_front_matter(nb: dict, more: dict) -> None:
+    """Add options to the page that nbdev made of a notebook."""
+    first = nb["cells"][0] if nb["cells"] and nb["cells"][0]["cell_type"] == "raw" else None
+    front = yaml.safe_load("".join(first["source"]).strip().strip("-")) if first else {}
+    text = f"---\n{yaml.safe_dump({**front, **more}, allow_unicode=True)}---\n"
+    if first:
+        first["source"] = text
+    else:
+        nb["cells"].insert(0, {"cell_type": "raw", "id": "front-matter", "metadata": {}, "source": text})

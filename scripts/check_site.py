@@ -1,0 +1,258 @@
+"""Checks a built site the way a reader would: every link, picture and equation, in a browser, light and dark.
+
+    python -m scripts.check_site _docs [--shots DIR]
+
+Prints what is wrong and exits with 1 if anything is. What cannot be checked on this machine is named; under CI it counts
+as wrong.
+"""
+
+import argparse
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+from bs4 import BeautifulSoup
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/((?:@[\w-]+/)?[\w.-]+?)@([\w.-]+)/([^?]+)")
+LEFTOVERS = {  # of Quarto's Markdown, where a reader would see them
+    "a raw key": r"(?<![\w/])@[A-Za-z_]\w+",
+    "a raw label": r"\{#[\w-]+",
+    "a raw div": r"^\s*:{3,}",
+    "raw maths": r"\$\$",
+    "an object nobody meant to show": r"<(?:matplotlib|Figure size)|^\[?Text\(",
+}
+
+
+# ------------------------------------------------------------------ without a browser
+
+
+def static(docs: Path, root: Path = ROOT) -> list[str]:
+    """What is wrong in the files of the site `docs`; `root` is the checkout that links to sources lead to."""
+    files = sorted(docs.rglob("*.html"))
+    pages = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in files}
+    if not pages:
+        return [f"{docs} has no pages"]
+    ids = {path: [tag["id"] for tag in soup.find_all(id=True)] for path, soup in pages.items()}
+    found = []
+    for path, soup in pages.items():
+        name = path.relative_to(docs).as_posix()
+        checks = [_links(path, soup, docs, ids), _pictures(path, soup, docs), _sources(soup, root), _leftovers(soup)]
+        found += [f"{name}: {finding}" for check in checks for finding in check]
+        found += [f"{name}: the id {id} is used {n} times" for id, n in Counter(ids[path]).items() if n > 1]
+    return found
+
+
+def _links(path: Path, soup: BeautifulSoup, docs: Path, ids: dict[Path, list[str]]) -> Iterator[str]:
+    for href in sorted({tag["href"] for tag in soup.find_all(["a", "link"], href=True)}):
+        parts = urlsplit(href)
+        if parts.scheme or parts.netloc or not href:
+            continue
+        target = _file(path, parts.path, docs)
+        if not target.is_file():
+            yield f"the link {href} leads nowhere"
+        elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in ids[target]:
+            yield f"the link {href} leads to a page without that anchor"
+
+
+def _file(page: Path, href: str, docs: Path) -> Path:
+    """The file that a relative link, or one from the site's root, leads to."""
+    if not href:
+        return page
+    start = docs if href.startswith("/") else page.parent
+    target = (start / unquote(href).lstrip("/")).resolve()
+    return target / "index.html" if target.is_dir() else target
+
+
+def _pictures(path: Path, soup: BeautifulSoup, docs: Path) -> Iterator[str]:
+    for tag in soup.find_all("img"):
+        src = tag.get("src", "")
+        shown = src[:60]
+        if not urlsplit(src).scheme and not _file(path, src, docs).is_file():
+            yield f"the picture {shown} is missing"
+        if not tag.get("alt", "").strip():
+            yield f"the picture {shown} has no alt text"
+
+
+def _sources(soup: BeautifulSoup, root: Path) -> Iterator[str]:
+    """Whether links to sources lead to the definition that they promise."""
+    for tag in soup.select("a.api-source"):
+        name, href = tag.get("title", "").split()[-1], tag["href"]
+        place = re.search(r"/blob/[^/]+/(.+)#L(\d+)$", href)
+        lines = (root / place[1]).read_text().splitlines() if place and (root / place[1]).is_file() else []
+        line = lines[int(place[2]) - 1] if place and int(place[2]) <= len(lines) else ""
+        if not re.search(rf"\b(?:def|class)\s+{re.escape(name.split('.')[-1])}\b", line):
+            yield f"the source of {name} is not at {href}"
+
+
+def _leftovers(soup: BeautifulSoup) -> Iterator[str]:
+    for node in soup.select("main")[0].find_all(string=True) if soup.select("main") else []:
+        above = {tag.name for tag in node.parents}
+        options = re.search(r"^#\|.*", node, re.M) if "pre" in above else None
+        if options:
+            yield f"cell options are shown: {options[0]}"
+        if above & {"script", "style", "code"} and "cell-output" not in str(node.find_parent("div")):
+            continue
+        for what, pattern in LEFTOVERS.items():
+            if left := re.search(pattern, node, re.M):
+                yield f"{what} is shown: {node[max(0, left.start() - 20) : left.end() + 20].strip()!r}"
+    for tag in soup.select(".citation strong"):  # Pandoc's and Quarto's way to say that a key is unknown
+        yield f"an unknown citation is shown: {tag.get_text()}"
+
+
+# ------------------------------------------------------------------ in a browser
+
+
+def browse(docs: Path, shots: Path | None = None, program: str | None = None) -> tuple[list[str], list[str]]:
+    """What is wrong in the browser, and what could not be looked at."""
+    program = program or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        return [], [f"no browser found ({', '.join(BROWSERS)}), so nothing was checked in one"]
+    left_out: list[str] = []
+    found: list[str] = []
+    names = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.html"))
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with _serve(docs) as site, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        for look, options in LOOKS.items():
+            context = browser.new_context(**options)
+            context.route(lambda url: not url.startswith(site), functools.partial(_outside, left_out=left_out))
+            for name in names:
+                page = context.new_page()
+                found += [f"{name} ({look}): {finding}" for finding in _look(page, site, name)]
+                if shots:
+                    shots.mkdir(parents=True, exist_ok=True)
+                    page.screenshot(path=shots / f"{Path(name).stem}-{look}.png", full_page=True)
+                page.close()
+            if look == "light":
+                found += _try(context, site)
+            context.close()
+        browser.close()
+    return found, sorted(set(left_out))
+
+
+LOOKS = {
+    "light": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
+}
+
+
+def _look(page: Page, site: str, name: str) -> list[str]:
+    """Open a page; what its console and its equations say."""
+    found: list[str] = []
+
+    def inside(url: str) -> bool:
+        return url.startswith(site) or not url.startswith("http")
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and inside(message.location["url"]):
+            found.append(f"the console says: {message.text}")
+
+    page.on("pageerror", lambda e: found.append(f"an error on the page: {e}"))
+    page.on("console", hear)
+    page.goto(urljoin(site, name), wait_until="networkidle")
+    bare = "els => els.filter(e => !e.querySelector('.katex, mjx-container')).map(e => e.textContent.slice(0, 60))"
+    wrong = "els => els.map(e => e.title || e.getAttribute('data-mjx-error') || e.textContent.slice(0, 60))"
+    found += [f"an equation is not typeset: {tex}" for tex in page.eval_on_selector_all(".math", bare)]
+    errors = page.eval_on_selector_all(".katex-error, [data-mjx-error]", wrong)
+    found += [f"an equation is wrong: {tex}" for tex in errors]
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
+        found.append("the page is wider than the screen")
+    return found
+
+
+def _try(context: BrowserContext, site: str) -> list[str]:
+    """Search for a name, and switch the theme."""
+    found = []
+    page = context.new_page()
+    page.goto(site, wait_until="networkidle")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(colour)
+    page.locator(".quarto-color-scheme-toggle:visible").first.click()
+    page.wait_for_timeout(500)
+    if page.evaluate(colour) == before:
+        found.append("the theme toggle changes nothing")
+    page.keyboard.press("/")
+    page.keyboard.type("NeuronLayer")
+    hit = page.locator(":is(#quarto-search, .aa-Panel, .aa-DetachedContainer) a[href*='#neuronlayer']")
+    try:
+        hit.first.wait_for(state="visible", timeout=5000)
+    except Exception:
+        found.append("the search does not find NeuronLayer")
+    page.close()
+    return found
+
+
+def _outside(route: Route, left_out: list[str]) -> None:
+    """Answer for the script host from npm packages; refuse every other host."""
+    if asked := CDN.match(route.request.url):
+        package, version, file = asked.groups()
+        try:
+            path = _npm(package, version) / file
+            return route.fulfill(path=path) if path.is_file() else route.abort()
+        except (OSError, subprocess.CalledProcessError) as e:
+            left_out.append(f"{package}@{version} could not be had from npm, so its equations were not checked: {e}")
+    route.abort()
+
+
+@functools.cache
+def _npm(package: str, version: str) -> Path:
+    """The folder of an npm package."""
+    folder = ROOT / "_build" / "npm" / f"{package.replace('/', '-')}-{version}"
+    if not folder.is_dir():
+        fresh = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=fresh, check=True, capture_output=True)
+        with tarfile.open(next(fresh.glob("*.tgz"))) as archive:
+            archive.extractall(fresh, filter="data")
+        fresh.rename(folder)
+    return folder / "package"
+
+
+@contextmanager
+def _serve(docs: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(docs)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.check_site", description=__doc__.split("\n")[0])
+    parser.add_argument("docs", type=Path)
+    parser.add_argument("--shots", type=Path, metavar="DIR", help="put a picture of every page there")
+    args = parser.parse_args()
+    docs = args.docs.resolve()
+    found = static(docs)
+    seen, left_out = browse(docs, args.shots)
+    found += seen
+    if os.environ.get("CI"):
+        found += left_out
+    else:
+        print("".join(f"left out: {finding}\n" for finding in left_out), end="")
+    print("".join(f"{finding}\n" for finding in found), end="")
+    print(f"{len(list(docs.rglob('*.html')))} pages checked, {len(found)} findings")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
