@@ -23,9 +23,10 @@ EXPORTS = {"export", "exporti", "exports"}
 DIRECTIVES = EXPORTS | {"default_exp", "exec_doc", "filter_stream", "hide", "hide_line", "notest"}
 
 _CELL = re.compile(r"\{python(?:[ ,]+(?P<options>.*?))?[ ,]*\}")
-_OPTION = re.compile(r"""(?:(?P<key>[\w-]+)[ ]*=[ ]*(?P<value>"[^"]*"|'[^']*'|[^\s,"']+)|\#?(?P<label>[\w-]+))(?:[ ,]+|$)""")
+_OPTION = re.compile(
+    r"""(?:(?P<key>[\w-]+)[ ]*=[ ]*(?P<value>"[^"]*"|'[^']*'|[^\s,"']+)|\#?(?P<label>[\w-]+))(?:[ ,]+|$)"""
+)
 _LOOKS_LIKE_CELL = re.compile(r"[\s>*+-]*(?:\d+[.)]\s+)?(?:`{3,}|~{3,})\s*\{python\b[^}]*\}\s*$")
-_TITLE = re.compile(r"# [^\n]*(?:\n+>[^\n]*)?")
 
 
 class NotebookError(Exception):
@@ -44,7 +45,9 @@ def read(file: Path, name: Path | None = None) -> NotebookNode:
         raise NotebookError(path, e.object[: e.start].count(b"\n") + 1, "not UTF-8") from None
     crlf = raw.count("\r\n")
     if crlf not in (0, raw.count("\n")) or raw.count("\r") != crlf:
-        bad = next(i for i, line in enumerate(raw.split("\n"), 1) if line.endswith("\r") != raw.split("\n")[0].endswith("\r"))
+        bad = next(
+            i for i, line in enumerate(raw.split("\n"), 1) if line.endswith("\r") != raw.split("\n")[0].endswith("\r")
+        )
         raise NotebookError(path, bad, "mixed line ends; use one kind throughout")
     cells, tail = _cells(path, raw.replace("\r\n", "\n"))
     _name_cells(path, cells)
@@ -84,32 +87,34 @@ def _cells(path: Path, text: str) -> tuple[list[NotebookNode], str]:
     if at:
         source = "".join(lines[:at])
         cells.append(_place(new_raw_cell(source.rstrip()), 1, "", source[len(source.rstrip()) :]))
-    blank = ""  # what stands before the next cell
+    blank = ""  # blank lines that belong to the cell to come
     for start, stop, cell in [*_code_cells(path, lines, at), (len(lines), len(lines), None)]:
-        prose = "".join(lines[at:start])
-        body = prose.strip()
-        if body:
-            body = prose[re.match(r"(?:[ \t]*\n)*", prose).end() :].rstrip()
-            before, after = prose.split(body, 1)[0], prose[prose.index(body) + len(body) :]
-            line = at + 1 + before.count("\n")
-            title = _TITLE.match(body)
-            if title and not any(c.cell_type == "markdown" for c in cells) and title.end() < len(body):
-                # nbdev turns the title's cell into front matter, so the title needs a cell of its own.
-                rest = body[title.end() :].lstrip("\n")
-                if title[0].count("\n") and body[title.end() :].startswith("\n>"):
-                    raise NotebookError(path, line + title[0].count("\n") + 1, "the subtitle must be one line")
-                gap = body[title.end() : len(body) - len(rest)]
-                cells.append(_place(new_markdown_cell(title[0]), line, before, gap))
-                line, before, body = line + (title[0] + gap).count("\n"), "", rest
-            cells.append(_place(new_markdown_cell(body), line, before, after))
-            prose = ""
-        blank = prose
+        blank = "".join(lines[at:start])
+        if blank.strip():
+            cells += _prose(path, blank, at + 1, is_first=all(c.cell_type == "raw" for c in cells))
+            blank = ""
         if cell is not None:
             cell.metadata.qmd.open = blank + cell.metadata.qmd.open
             cells.append(cell)
-            blank = ""
         at = stop
     return cells, blank
+
+
+def _prose(path: Path, prose: str, line: int, is_first: bool) -> list[NotebookNode]:
+    """The Markdown cell that holds `prose`: two if it begins with the page's title, for nbdev makes the
+    title's whole cell into front matter."""
+    before, body, after = re.fullmatch(r"((?:[ \t]*\n)*)(.*?)(\s*)", prose, re.S).groups()
+    line += before.count("\n")
+    title = is_first and re.fullmatch(r"(# [^\n]*(?:\n+(>)[^\n]*)?)(\n*)(.*)", body, re.S)
+    if not title or not title[4]:
+        return [_place(new_markdown_cell(body), line, before, after)]
+    rest = line + (title[1] + title[3]).count("\n")
+    if title[2] and title[3] == "\n" and title[4].startswith(">"):
+        raise NotebookError(path, rest, "the subtitle must be one line")
+    return [
+        _place(new_markdown_cell(title[1]), line, before, title[3]),
+        _place(new_markdown_cell(title[4]), rest, "", after),
+    ]
 
 
 def _front_matter(path: Path, lines: list[str]) -> int:
@@ -142,7 +147,9 @@ def _code_cells(path: Path, lines: list[str], skip: int) -> Iterator[tuple[int, 
             yield start, stop, _code_cell(path, lines, start, stop, info, token.content)
     for i, line in enumerate(lines):
         if i >= skip and i not in seen and _LOOKS_LIKE_CELL.match(line):
-            raise NotebookError(path, i + 1, "this {python} fence is no cell: set blank lines around it, and less indentation")
+            raise NotebookError(
+                path, i + 1, "this {python} fence is no cell: set blank lines around it, and less indentation"
+            )
 
 
 def _code_cell(path: Path, lines: list[str], start: int, stop: int, info: str, content: str) -> NotebookNode:
@@ -199,7 +206,9 @@ def _yaml(path: Path, line: int, text: str) -> None:
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
-        raise NotebookError(path, line + (mark.line if mark else 0), f"this is no YAML: {e.problem}") from None
+        raise NotebookError(
+            path, line + min(mark.line if mark else 0, text.rstrip().count("\n")), f"this is no YAML: {e.problem}"
+        ) from None
     if value is not None and not isinstance(value, dict):
         raise NotebookError(path, line, f"expected `name: value`, got {text.strip()!r}")
 
@@ -238,8 +247,8 @@ def _defined(path: Path, cell: NotebookNode) -> str:
         raise NotebookError(path, line, f"an exported cell must be plain Python: {e.msg}") from None
     for node in body:
         match node:
-            case ast.FunctionDef(name=name, decorator_list=[*_, ast.Name(id="patch")], args=args) if args.args[0].annotation:
-                name = f"{ast.unparse(args.args[0].annotation)}-{name}"
+            case ast.FunctionDef(name=name, decorator_list=[*_, ast.Name(id="patch")], args=args) if args.args:
+                name = f"{ast.unparse(args.args[0].annotation or args.args[0])}-{name}"
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 pass
             case ast.Assign(targets=[ast.Name(id=name), *_]) | ast.AnnAssign(target=ast.Name(id=name)):

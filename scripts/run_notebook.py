@@ -1,6 +1,6 @@
 """Runs one notebook of `_build/` as `nbdev_test` does and keeps its outputs, which `nbdev_test` does not.
 
-    python -m scripts.run_notebook _build/nbs/00_core.ipynb
+python -m scripts.run_notebook _build/nbs/00_core.ipynb
 """
 
 import os

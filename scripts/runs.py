@@ -16,25 +16,54 @@ from subprocess import CompletedProcess
 import nbformat
 from nbformat import NotebookNode
 
-from scripts.project import BUILD, PACKAGE, Books, code, contents, ipynb, run, write
+from scripts.project import BUILD, PACKAGE, Books, BuildError, code, contents, ipynb, nbdev, run
 
-PASSED = BUILD / "passed.json"  # with which key each notebook last passed
+PASSED = BUILD / "passed.json"  # the key with which each notebook last passed
 
 
 def test(books: Books) -> list[Path]:
-    """Runs stock `nbdev_test` on each of `books` that has changed since it last passed; gives those that failed."""
-    keys, passed = {o: key(nb) for o, nb in books.items()}, json.loads(PASSED.read_text()) if PASSED.exists() else {}
+    """Runs stock `nbdev_test` on each of `books` that has changed since it passed; gives those that fail."""
+    todo = changed(books)
 
     def judge(source: Path) -> CompletedProcess[str]:
         done = run("nbdev_test", "--path", ipynb(source))
         if done.returncode == 0 and "Success." not in done.stdout:  # nbdev_test is content with no notebook at all
-            done.returncode = 1
+            return CompletedProcess(done.args, 1, done.stdout, f"nbdev_test ran nothing: {done.stdout}{done.stderr}")
         return done
 
-    failed = each(books, judge, lambda o: passed.get(str(o)) == keys[o])
-    passed |= {str(o): k for o, k in keys.items() if o not in failed}
-    write(PASSED, json.dumps({o: k for o, k in passed.items() if Path(o) not in failed}, indent=1).encode())
+    failed = each(books, judge, lambda o: o not in todo)
+    remember(books, failed)
     return failed
+
+
+def prepare(books: Books) -> list[Path]:
+    """Runs stock `nbdev_prepare` on all notebooks; gives those that fail."""
+    done = nbdev("nbdev_prepare", books)
+    failed = []
+    for source, nb in books.items():
+        report = re.search(
+            rf"^\w+ in {re.escape(str(ipynb(source)))}:\n=+\n.*?(?=^\w+ in \S+\.ipynb:\n=|\Z)", done.stderr, re.M | re.S
+        )
+        if report:
+            failed.append(source)
+            print(explain(report[0], source, nb))
+    if done.returncode and not failed:
+        raise BuildError(f"nbdev_prepare failed:\n{done.stderr}")
+    remember(books, failed)
+    return failed
+
+
+def changed(books: Books) -> list[Path]:
+    """Those of `books` of which something has changed since they last passed."""
+    passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
+    return [o for o, nb in books.items() if passed.get(str(o)) != key(nb)]
+
+
+def remember(books: Books, failed: list[Path]) -> None:
+    """Notes that all of `books` passed but those that `failed`."""
+    passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
+    passed |= {str(o): "" if o in failed else key(nb) for o, nb in books.items()}
+    PASSED.write_text(json.dumps(passed, indent=1))
 
 
 def execute(books: Books) -> list[Path]:

@@ -1,0 +1,111 @@
+"""A small project of its own for each test, on which the build tool runs as on hamux."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+ONE = """# One
+
+> The first module.
+
+```{python}
+#| default_exp one
+```
+
+```{python}
+#| export
+import math
+```
+
+```{python}
+#| export
+def double(x):
+    return 2 * x
+
+
+def root(x):
+    return math.sqrt(x)
+
+
+def _hidden(x):
+    return x
+```
+
+Text between.
+
+```{python}
+assert double(2) == 4
+print("two times", double(3))
+```
+
+```{python}
+#| hide
+#| export tests.test_one
+from hamux.one import double
+```
+
+```{python}
+#| hide
+#| export tests.test_one
+def test_double():
+    assert double(4) == 8
+```
+"""
+TWO = """# Two
+
+```{python}
+#| default_exp two
+```
+
+```{python}
+#| export
+from hamux.one import double
+
+def quadruple(x): return double(double(x))
+```
+"""
+
+
+class Project:
+    """A copy of the tool in an empty folder, with notebooks to be written."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        for name in ("settings.ini", "pyproject.toml"):
+            shutil.copy(ROOT / name, root)
+
+    def write(self, name: str, text: str) -> None:
+        file = self.root / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        assert self.read(name).count(old) == 1
+        self.write(name, self.read(name).replace(old, new))
+
+    def build(self, *args: str, good: bool = True) -> str:
+        """What `python -m scripts.build` prints; `good` is whether it should succeed."""
+        env = {k: v for k, v in os.environ.items() if k not in ("HAMUX_BUILD", "PYTHONPATH")}
+        command = [sys.executable, "-m", "scripts.build", *args]
+        done = subprocess.run(
+            command, cwd=self.root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert (done.returncode == 0) == good, done.stdout
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    made = Project(tmp_path)
+    made.write("nbs/00_one.qmd", ONE)
+    return made
