@@ -18,16 +18,17 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from bs4 import BeautifulSoup
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/((?:@[\w-]+/)?[\w.-]+?)@([\w.-]+)/([^?]+)")
+PATIENCE = 5000  # milliseconds
 LEFTOVERS = {  # of Quarto's Markdown, where a reader would see them
     "a raw key": r"(?<![\w/])@[A-Za-z_]\w+",
     "a raw label": r"\{#[\w-]+",
@@ -151,6 +152,18 @@ LOOKS = {
 }
 
 
+BARE = """[...document.querySelectorAll('.math')]
+    .filter(e => !e.querySelector('.katex, mjx-container')).map(e => e.textContent.slice(0, 60))"""
+WRONG = """[...document.querySelectorAll('.katex-error, [data-mjx-error]')]
+    .map(e => e.title || e.getAttribute('data-mjx-error') || e.textContent.slice(0, 60))"""
+WIDE = """[...document.querySelectorAll('body *')].filter(e => {
+    if (e.getBoundingClientRect().right <= innerWidth + 1 || !e.checkVisibility()) return false;
+    while (e = e.parentElement)  // what scrolls in its own box is fine
+        if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX)) return false;
+    return true;
+}).map(e => `${e.tagName.toLowerCase()}.${e.className} ${e.textContent.trim().slice(0, 30)}`)"""
+
+
 def _look(page: Page, site: str, name: str) -> list[str]:
     """Open a page; what its console and its equations say."""
     found: list[str] = []
@@ -164,14 +177,13 @@ def _look(page: Page, site: str, name: str) -> list[str]:
 
     page.on("pageerror", lambda e: found.append(f"an error on the page: {e}"))
     page.on("console", hear)
-    page.goto(urljoin(site, name), wait_until="networkidle")
-    bare = "els => els.filter(e => !e.querySelector('.katex, mjx-container')).map(e => e.textContent.slice(0, 60))"
-    wrong = "els => els.map(e => e.title || e.getAttribute('data-mjx-error') || e.textContent.slice(0, 60))"
-    found += [f"an equation is not typeset: {tex}" for tex in page.eval_on_selector_all(".math", bare)]
-    errors = page.eval_on_selector_all(".katex-error, [data-mjx-error]", wrong)
-    found += [f"an equation is wrong: {tex}" for tex in errors]
-    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
-        found.append("the page is wider than the screen")
+    page.goto(urljoin(site, name))
+    with suppress(TimeoutError):  # scripts need a moment to typeset
+        page.wait_for_function(f"!({BARE}).length", timeout=PATIENCE)
+    page.wait_for_timeout(100)
+    found += [f"an equation is not typeset: {tex}" for tex in page.evaluate(BARE)]
+    found += [f"an equation is wrong: {tex}" for tex in page.evaluate(WRONG)]
+    found += [f"wider than the screen: {tag}" for tag in page.evaluate(WIDE)[:3]]
     return found
 
 
@@ -179,7 +191,7 @@ def _try(context: BrowserContext, site: str) -> list[str]:
     """Search for a name, and switch the theme."""
     found = []
     page = context.new_page()
-    page.goto(site, wait_until="networkidle")
+    page.goto(site)
     colour = "getComputedStyle(document.body).backgroundColor"
     before = page.evaluate(colour)
     page.locator(".quarto-color-scheme-toggle:visible").first.click()
@@ -190,8 +202,8 @@ def _try(context: BrowserContext, site: str) -> list[str]:
     page.keyboard.type("NeuronLayer")
     hit = page.locator(":is(#quarto-search, .aa-Panel, .aa-DetachedContainer) a[href*='#neuronlayer']")
     try:
-        hit.first.wait_for(state="visible", timeout=5000)
-    except Exception:
+        hit.first.wait_for(state="visible", timeout=PATIENCE)
+    except TimeoutError:
         found.append("the search does not find NeuronLayer")
     page.close()
     return found
@@ -234,6 +246,7 @@ def _serve(docs: Path) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
+    server.server_close()
 
 
 def main() -> int:

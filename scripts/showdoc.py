@@ -24,7 +24,7 @@ class Entry(ShowDocRenderer):
         if source:
             parts.append(f'[source]({source}){{.api-source title="The source of {self.nm}"}}')
         parts.append(f"```python\n{_signature(self.sym, self.nm)}\n```")
-        parts += [inspect.cleandoc(self.docs or ""), _arguments(self.sym)]
+        parts += [inspect.cleandoc(self.sym.__doc__ or ""), _arguments(self.sym)]
         if inspect.isclass(self.sym):
             parts.append(_methods(self.sym))
         return "\n\n".join(filter(None, [*parts, ":::"])) + "\n"

@@ -66,6 +66,7 @@ def preview(
                 print(f"site: {', '.join(path.name for path in changed)} changed", flush=True)
                 _renew(process, changed, proc, out)
     server.shutdown()
+    server.server_close()
 
 
 def _renew(process: Callable[[list[Path]], object], changed: list[Path], proc: Path, out: Path) -> None:

@@ -1,0 +1,359 @@
+"""The site: what `prepare` hands to the renderer, API entries, live preview, and that every check can fail."""
+
+import configparser
+import json
+import shutil
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts import check_site, refs, showdoc, site
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "project": {"type": "website", "output-dir": "_docs", "resources": ["*_files/**"]},
+    "website": {
+        "title": "t",
+        "site-url": "https://x.org/t",
+        "repo-url": "https://x.org/r",
+        "sidebar": {"contents": ["index.qmd", "00_one.qmd"]},
+    },
+    "bibliography": "references.bib",
+}
+
+
+def cell(kind: str, source: str, **more: object) -> dict:
+    return {"cell_type": kind, "id": f"c{abs(hash(source))}", "metadata": {}, "source": source, **more}
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A small folder as nbdev leaves it."""
+    folder = tmp_path / "_proc"
+    folder.mkdir()
+    entry = "### One\n\n::: {.api}\n```python\nOne()\n```\n"
+    entry += '\n| Method | Meaning |\n|---|---|\n| <a id="one.run"></a>`run()` | Runs. |\n\n:::\n'
+    output = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": entry}}
+    pages = {
+        "index": [cell("markdown", "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one)")],
+        "00_one": [
+            cell("raw", "---\ndescription: The first\noutput-file: one.html\ntitle: One page\n---\n"),
+            cell("markdown", "## A {#sec-a}\n\nSee @sec-a [@a2000one] and [start](index.qmd)."),
+            cell("code", "#| output: asis\n#| echo: false\nshow_doc(One)", outputs=[output], execution_count=1),
+        ],
+    }
+    for name, cells in pages.items():
+        nb = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (folder / f"{name}.ipynb").write_text(json.dumps(nb))
+    (folder / "_quarto.yml").write_text(yaml.safe_dump(CONFIG))
+    (folder / "404.md").write_text("---\ntitle: Lost\n---\n\n[start](/index.qmd)\n")
+    (folder / "references.bib").write_text("@book{a2000one, author={A, B.}, title={One}, year={2000}}")
+    return folder
+
+
+# ------------------------------------------------------------------ building
+
+
+def test_a_site_is_built_whole_and_without_findings(
+    proc: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    site.build(proc, tmp_path / "docs")
+    assert "smalldocs" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "docs").glob("*.html")} == {"index.html", "one.html", "404.html"}
+    assert check_site.static(tmp_path / "docs") == []
+    one = (tmp_path / "docs" / "one.html").read_text()
+    assert "https://x.org/r/blob/main/nbs/00_one.qmd" in one  # the page's source
+    assert "A, B. 2000." in one
+    index = (tmp_path / "docs" / "index.html").read_text()
+    assert 'href="one.html#sec-a"' in index and 'href="one.html#one"' in index
+    assert (proc / "00_one.ipynb").exists()  # nbdev's own folder stays as it was
+
+
+def test_quarto_is_preferred_and_gets_its_own_syntax(
+    proc: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
+):
+    quarto = tmp_path / "bin" / "quarto"
+    quarto.parent.mkdir()
+    quarto.write_text('#!/bin/sh\nmkdir _docs; echo "$@" > _docs/index.html; cp one.ipynb _quarto.yml _docs\n')
+    quarto.chmod(0o755)
+    monkeypatch.setenv("PATH", str(quarto.parent), prepend=":")
+    site.build(proc, tmp_path / "docs")
+    assert "with Quarto" in capsys.readouterr().out
+    assert (tmp_path / "docs" / "index.html").read_text() == "render --no-cache\n"
+    one = (tmp_path / "docs" / "one.ipynb").read_text()
+    assert "[@a2000one]" in one and "{#sec-a}" in one and "[“A”](#sec-a)" in one and "index.ipynb" in one
+    assert "one.ipynb" in (tmp_path / "docs" / "_quarto.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    "text, error", [("[x](02_none.qmd)", "02_none.qmd"), ("[@nobody]", "@nobody"), ("@eq-x", "@eq-x")]
+)
+def test_a_broken_link_or_key_stops_the_build(proc: Path, tmp_path: Path, text: str, error: str):
+    nb = json.loads((proc / "index.ipynb").read_text())
+    nb["cells"].append(cell("markdown", text))
+    (proc / "index.ipynb").write_text(json.dumps(nb))
+    with pytest.raises(ValueError, match=f"index.*{error}"):
+        site.build(proc, tmp_path / "docs", live=True)
+
+
+def test_a_method_with_an_entry_of_its_own_is_linked(proc: Path):
+    nb = json.loads((proc / "00_one.ipynb").read_text())
+    more = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": ["### One.run\n", "\nRuns."]}}
+    nb["cells"].append(cell("code", "show_doc(One.run)", outputs=[more], execution_count=2))
+    (proc / "00_one.ipynb").write_text(json.dumps(nb))
+    work = site.prepare(proc, quarto=False)
+    texts = "".join(refs.texts(json.loads((work / "one.ipynb").read_text())))
+    assert "[`run()`](#one.run)" in texts and 'id="one.run"' not in texts
+
+
+def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path):
+    source = tmp_path / "nbs" / "index.qmd"
+    source.parent.mkdir()
+    source.write_text("Before")
+    asked: list[list[Path]] = []
+
+    def process(changed: list[Path]) -> None:  # the build tool's part
+        asked.append(changed)
+        nb = json.loads((proc / "index.ipynb").read_text())
+        nb["cells"][0]["source"] = source.read_text()
+        (proc / "index.ipynb").write_text(json.dumps(nb))
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:4321/{path}") as answer:
+            return answer.read().decode()
+
+    def wait(holds: object) -> None:
+        end = time.time() + 20
+        while not holds():
+            assert time.time() < end
+            time.sleep(0.1)
+
+    args = (process, proc, tmp_path / "docs", [source.parent], 4321)
+    threading.Thread(target=site.preview, args=args, daemon=True).start()
+    wait(lambda: (tmp_path / "docs" / "index.html").exists() and _answers(4321))
+    version = get("__smalldocs__/version")
+    time.sleep(1)
+    source.write_text("[@nobody]")  # a slip: the old page stays
+    wait(lambda: len(asked) == 1)
+    source.write_text("After the slip")
+    wait(lambda: "After the slip" in get("index.html"))
+    wait(lambda: get("__smalldocs__/version") != version)
+    assert asked == [[source], [source]]
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/"))
+    except OSError:
+        return False
+
+
+def test_the_configuration_agrees_with_the_settings():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "settings.ini")
+    settings = settings["DEFAULT"]
+    website = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text())["website"]
+    assert website["title"] == settings["title"]
+    assert website["description"] == settings["description"]
+    assert website["site-url"] == settings["doc_host"] + settings["doc_baseurl"]
+    assert website["repo-url"] == settings["git_url"]
+
+
+def test_every_notebook_is_in_the_sidebar():
+    contents = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]
+    listed = [page for entry in contents for page in ([entry] if isinstance(entry, str) else entry["contents"])]
+    notebooks = sorted(path.name for path in (ROOT / "nbs").glob("*.qmd"))
+    assert listed == sorted(listed, key=lambda name: (name != "index.qmd", name))
+    assert set(notebooks) == set(listed)
+
+
+# ------------------------------------------------------------------ API entries
+
+
+class Layer:
+    """A node [@a2000one, eq. 8].
+
+    With more to say.
+    """
+
+    size: int  # its width, as in "K D"
+
+    def __init__(
+        self,
+        size: int,  # its width, as in "K D"
+        scale: float | None = None,
+        *,
+        call: object = print,  # what to call
+    ):
+        self.size = size
+
+    def run(self, x, *more, **options) -> "list[Layer]":
+        "Run on `x`."
+
+    again = run
+
+    @property
+    def width(self) -> int:
+        "The width."
+
+    def _hidden(self):
+        pass
+
+
+def double(x: int = 1) -> int:
+    return 2 * x
+
+
+def entry(sym: object) -> str:
+    return showdoc.Entry(sym)._repr_markdown_()
+
+
+def test_an_entry_has_signature_docstring_arguments_and_methods():
+    assert entry(Layer) == (
+        "### Layer\n\n::: {.api}\n\n```python\nLayer(size, scale=None, *, call=print)\n```\n\n"
+        "A node [@a2000one, eq. 8].\n\nWith more to say.\n\n"
+        "| Argument | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
+        '| `size` | `int` |  | its width, as in `"K D"` |\n'
+        "| `scale` | `float \\| None` | `None` |  |\n"
+        "| `call` | `object` | `print` | what to call |\n\n"
+        "| Method | Meaning |\n| --- | --- |\n"
+        '| <a id="layer.run"></a>`run(x, *more, **options)` | Run on `x`. |\n'
+        '| <a id="layer.again"></a>`again(x, *more, **options)` | another name for `run` |\n'
+        '| <a id="layer.width"></a>`width` | The width. |\n\n:::\n'
+    )
+
+
+def test_an_entry_of_a_method_and_of_a_function():
+    assert "```python\nLayer.run(x, *more, **options)\n```" in entry(Layer.run)
+    assert "| *returns* | `list[Layer]` |" in entry(Layer.run)
+    assert entry(double) == (
+        "### double\n\n::: {.api}\n\n```python\ndouble(x=1)\n```\n\n"
+        "| Argument | Type | Default |\n| --- | --- | --- |\n"
+        "| `x` | `int` | `1` |\n| *returns* | `int` |  |\n\n:::\n"
+    )
+
+
+# ------------------------------------------------------------------ checking
+
+PAGE = """<html><body><main><p>Fine <a href="b.html#there">b</a> <a href="#top">top</a> <a id="top"></a></p>{}</main>
+</body></html>"""
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.html").write_text(PAGE.format(""))
+    (folder / "b.html").write_text('<html><body><main><h2 id="there">B</h2></main></body></html>')
+    (folder / "x.png").write_bytes(b"")
+    source = tmp_path / "hamux" / "core.py"
+    source.parent.mkdir()
+    source.write_text("\n\nclass Layer:\n    def run(self): ...\n")
+    return folder
+
+
+FINE = [
+    '<img src="x.png" alt="An x"> <a href="/b.html">b</a> <a href="https://out.org/none">out</a>',
+    "<pre><code>@patch\n# not an option\n::: {.x}</code></pre> <code>@patch {#eq-a} $$</code> me@x.org",
+    '<a class="api-source" title="The source of Layer" href="https://x.org/r/blob/main/hamux/core.py#L3">source</a>',
+    '<a class="api-source" title="The source of Layer.run" href="https://x.org/r/blob/main/hamux/core.py#L4">source</a>',
+]
+BROKEN = [
+    ('<a href="c.html">c</a>', "the link c.html leads nowhere"),
+    ('<a href="b.html#none">c</a>', "the link b.html#none leads to a page without that anchor"),
+    ('<a href="#none">c</a>', "the link #none leads to a page without that anchor"),
+    ('<link href="none.css">', "the link none.css leads nowhere"),
+    ('<img src="y.png" alt="A y">', "the picture y.png is missing"),
+    ('<img src="x.png">', "the picture x.png has no alt text"),
+    ('<img src="x.png" alt=" ">', "the picture x.png has no alt text"),
+    ('<i id="i"></i><i id="i"></i>', "the id i is used 2 times"),
+    ("<p>see [@krotov2016, eq. 8]</p>", "a raw key is shown"),
+    ("<p>see @fig-x</p>", "a raw key is shown"),
+    ("<p>E = x {#eq-x}</p>", "a raw label is shown"),
+    ("<p>::: {.callout-note}</p>", "a raw div is shown"),
+    ("<p>$$ E = x $$</p>", "raw maths is shown"),
+    ("<pre><code>#| label: fig-x\nplot()</code></pre>", "cell options are shown: #| label: fig-x"),
+    (
+        '<div class="cell-output"><pre><code>&lt;Figure size 640x480&gt;</code></pre></div>',
+        "an object nobody meant to show is shown",
+    ),
+    ('<span class="citation"><strong>nobody?</strong></span>', "an unknown citation is shown: nobody?"),
+    (FINE[2].replace("#L3", "#L4"), "the source of Layer is not at"),
+    (FINE[2].replace("#L3", "#L99"), "the source of Layer is not at"),
+    (FINE[2].replace("core.py", "none.py"), "the source of Layer is not at"),
+]
+
+
+@pytest.mark.parametrize("body", ["", *FINE])
+def test_a_good_page_passes(docs: Path, body: str):
+    (docs / "a.html").write_text(PAGE.format(body))
+    assert check_site.static(docs, docs.parent) == []
+
+
+@pytest.mark.parametrize("body, finding", BROKEN)
+def test_a_broken_page_is_found(docs: Path, body: str, finding: str):
+    (docs / "a.html").write_text(PAGE.format(body))
+    [found] = check_site.static(docs, docs.parent)
+    assert found.startswith(f"a.html: {finding}")
+
+
+def test_no_pages_are_a_finding(tmp_path: Path):
+    assert check_site.static(tmp_path) == [f"{tmp_path} has no pages"]
+
+
+def test_what_cannot_be_checked_fails_under_ci(
+    docs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setattr("sys.argv", ["check_site", str(docs)])
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.delenv("CI", raising=False)
+    assert check_site.main() == 0
+    assert "left out: no browser found" in capsys.readouterr().out
+    monkeypatch.setenv("CI", "true")
+    assert check_site.main() == 1
+
+
+LIVE = """<html><head><link rel="icon" href="data:,"></head><body>
+<button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
+<div id="quarto-search"><input id="q" oninput="hit.hidden = this.value != `{name}`">
+<a id="hit" hidden href="b.html#neuronlayer">hit</a></div>
+<script>onkeydown = e => {{ if (e.key == "/") {{ e.preventDefault(); q.focus(); }} }}</script>
+<script src="https://outside.org/x.js"></script></body></html>"""
+LIVELY = {
+    "good": ('<b class="math"><i class="katex">x</i></b>', []),
+    "raw": ('<b class="math">x^2</b>', ["an equation is not typeset: x^2"]),
+    "wrong": ('<b class="math"><i class="katex katex-error">x^</i></b>', ["an equation is wrong: x^"]),
+    "console": ("<script>console.error('ouch')</script>", ["the console says: ouch"]),
+    "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
+    "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
+    "wide": ('<i style="display: block; width: 1600px">', ["wider than the screen: i. "]),
+}
+
+
+@pytest.mark.skipif(not any(map(shutil.which, check_site.BROWSERS)), reason="there is no browser on this machine")
+def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.html").write_text(LIVE.format(colour="red", name="NeuronLayer"))
+    found, left_out = check_site.browse(docs, tmp_path / "shots")
+    assert (found, left_out) == ([], [])
+    assert {path.name for path in (tmp_path / "shots").iterdir()} == {f"index-{look}.png" for look in check_site.LOOKS}
+
+    (docs / "index.html").write_text(LIVE.format(colour="", name="Layer"))
+    for name, (body, _) in LIVELY.items():
+        (docs / f"{name}.html").write_text(
+            f'<html><head><link rel="icon" href="data:,"></head><body>{body}</body></html>'
+        )
+    monkeypatch.setattr(check_site, "PATIENCE", 500)
+    monkeypatch.setattr(check_site, "LOOKS", {"light": check_site.LOOKS["light"]})
+    found, _ = check_site.browse(docs)
+    expected = {f"{name}.html (light): {text}" for name, (_, texts) in LIVELY.items() for text in texts}
+    expected |= {"the theme toggle changes nothing", "the search does not find NeuronLayer"}
+    assert {finding.partition(": Failed")[0] for finding in found} == {
+        text.partition(": Failed")[0] for text in expected
+    }
