@@ -4,6 +4,7 @@ import difflib
 import json
 
 import pytest
+
 from scripts.tests.conftest import TWO, Project
 
 
