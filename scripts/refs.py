@@ -75,9 +75,15 @@ def resolve_folder(folder: Path, bib: Path, quarto: bool = False) -> None:
     for path, nb in pages.items():
         with _named(path.stem):
             homes |= {label: path.stem for text in texts(_plain_captions(nb, None)) for label, _ in _labels(text)}
+    problems = []
     for path, nb in pages.items():
-        nb = resolve(nb, path.stem, bib, folder / f"{path.stem}_files", quarto, homes)
+        try:
+            nb = resolve(nb, path.stem, bib, folder / f"{path.stem}_files", quarto, homes)
+        except RefError as e:
+            problems.append(str(e))
         path.write_text(json.dumps(nb, ensure_ascii=False, indent=1), encoding="utf-8")
+    if problems:
+        raise RefError("\n".join(problems))
 
 
 @contextlib.contextmanager
@@ -86,7 +92,7 @@ def _named(page: str) -> Iterator[None]:
     try:
         yield
     except RefError as e:
-        raise RefError(f"{page}: {e}") from None
+        raise RefError("\n".join(f"{page}: {line}" for line in str(e).splitlines())) from None
 
 
 class _Page:
@@ -100,23 +106,24 @@ class _Page:
             kind = label.split("-")[0]
             self.labels[label] = title or str(1 + sum(old.startswith(f"{kind}-") for old in self.labels))
         cites = dict.fromkeys(cite for text in texts for cite in _cites(text))  # in order, each once
-        for cite in cites:
-            self._check(cite, bib, elsewhere)
+        if problems := [p for cite in cites for p in self._problems(cite, bib, elsewhere)]:
+            raise RefError("\n".join(problems))
         self.works, self.cites = "", {}
         cites = [cite for cite in cites if not _references(cite)]
         if cites and not quarto:
             self._format(cites, bib)
 
-    def _check(self, cite: str, bib: Path, elsewhere: dict[str, str]) -> None:
-        for key in _keys(cite):
-            reference = bool(_references(cite))
-            if reference and key in elsewhere and key not in self.labels:
-                raise RefError(f"@{key} is on another page; write a link: [text]({elsewhere[key]}.qmd#{key}).")
-            known = self.labels if reference else _works(bib)
-            if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                hint = f"do you mean @{close[0]}?" if close else "code belongs in backticks."
-                raise RefError(f"@{key} is {'no label of this page' if reference else f'not in {bib.name}'}; {hint}")
+    def _problems(self, cite: str, bib: Path, elsewhere: dict[str, str]) -> Iterator[str]:
+        """What is wrong with the keys of a citation or reference."""
+        reference = bool(_references(cite))
+        known = self.labels if reference else _works(bib)
+        for key in (key for key in _keys(cite) if key not in known):
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"do you mean @{close[0]}?" if close else "code belongs in backticks."
+            if reference and key in elsewhere:
+                yield f"@{key} is on another page; write a link: [text]({elsewhere[key]}.qmd#{key})."
+            else:
+                yield f"@{key} is {'no label of this page' if reference else f'not in {bib.name}'}; {hint}"
 
     def _format(self, cites: list[str], bib: Path) -> None:
         # One paragraph a citation goes in; one paragraph each comes out, and the list of works after them.

@@ -165,6 +165,15 @@ def test_what_nothing_answers_to_is_refused(bib: Path, written: str, complaint: 
         resolved(bib, written)
 
 
+def test_all_problems_are_told_at_once(bib: Path, tmp_path: Path):
+    for name, source in {"00_a": "@nobody and @noone", "01_b": "@eq-none"}.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": [markdown(source)]}))
+    with pytest.raises(refs.RefError) as told:
+        refs.resolve_folder(tmp_path, bib)
+    lines = str(told.value).splitlines()
+    assert [line.split(" is ")[0] for line in lines] == ["00_a: @nobody", "00_a: @noone", "01_b: @eq-none"]
+
+
 @pytest.mark.parametrize("quarto", [False, True])
 def test_it_is_refused_for_quarto_too_and_in_outputs_and_captions(bib: Path, quarto: bool):
     cells = [
