@@ -114,28 +114,30 @@ def installed() -> list[str]:
 
 
 def explain(report: str, source: Path, nb: NotebookNode) -> str:
-    """nbdev's `report` on a failed notebook, without frames of the tools, and with the places in the `.qmd` file."""
+    """nbdev's `report` on a failed notebook: frames of the notebook, in lines of the `.qmd` file, and of hamux only."""
     from IPython.core.compilerop import code_name
     from IPython.core.inputtransformer2 import TransformerManager
 
-    first = {}  # the line of the .qmd at which begins what the traceback calls <ipython-input-...>
+    begins = {}  # the line of the .qmd at which begins what the traceback calls <ipython-input-...>
     for cell in code(nb):
         for ran in (cell.source, without_directives(cell)):
             name = code_name(TransformerManager().transform_cell(ran), 1)
-            first[name] = cell.metadata.qmd.line + cell.source.count("\n") - ran.count("\n")
+            begins[name] = cell.metadata.qmd.line + cell.source.count("\n") - ran.count("\n")
     line = 1
 
-    def place(m: re.Match[str]) -> str:
+    def frame(m: re.Match[str]) -> str:
         nonlocal line
-        line = first.get(m[1], 1) + int(m[2]) - 1
-        return f'File "{source}", line {line}'
+        file, at, rest = m[1], int(m[2]), m[3]
+        if file in begins:
+            line = at + begins[file] - 1
+            return f'  File "{source}", line {line}{rest}'
+        return m[0].replace(f"{BUILD}/", "") if file.startswith(str(PACKAGE)) else ""
 
-    report = report.partition("\nnbdev Tests Failed")[0].rstrip()
-    rows = re.sub(r'File "(<ipython-input[^"]*)", line (\d+)', place, report).split("\n")
-    start = next((i for i, o in enumerate(rows) if f'File "{source}"' in o), 0)
-    kind = report.partition(" ")[0]
-    message = next((o for o in reversed(rows) if re.match(rf"(\w+\.)*{re.escape(kind)}\b", o)), rows[-1])
-    return f"{source}:{line}: {message}\n" + "\n".join(rows[start:])
+    report = report.partition("\nnbdev Tests Failed")[0].rstrip() + "\n"
+    kind, trace = report.partition(" ")[0], report[report.find("Traceback") :]
+    trace = re.sub(r' +File "([^"]+)", line (\d+)(.*\n(?:    .*\n)*)', frame, trace).rstrip()
+    message = re.findall(rf"^(?:\w+\.)*{re.escape(kind)}\b.*", trace, re.M) or [trace]
+    return f"{source}:{line}: {message[-1]}\n{trace}"
 
 
 def without_directives(cell: NotebookNode) -> str:
