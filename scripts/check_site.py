@@ -34,6 +34,7 @@ LEFTOVERS = {  # of Quarto's Markdown, where a reader would see them
     "a raw label": r"\{#[\w-]+",
     "a raw div": r"^\s*:{3,}",
     "raw maths": r"\$\$",
+    "a raw link": r"\]\([#\w.]",
     "an object nobody meant to show": r"<(?:matplotlib|Figure size)|^\[?Text\(",
 }
 

@@ -98,7 +98,8 @@ def prepare(proc: Path, quarto: bool) -> Path:
     page = re.compile(rf"(?<![\w/])/?({'|'.join(sorted(final))})\.(?:qmd|ipynb|html)\b")
 
     def link(text: str) -> str:
-        text = text.replace(f"]({base}", "](")  # nbdev's links to API entries lead to the published site
+        text = re.sub(r"\[\[(`[^`]+`)\]\([^()]*\)\]\(", r"[\1](", text)  # nbdev links names that are in a link already
+        text = text.replace(f"]({base}", "](")  # and leads to the published site
         return re.sub(r"(?<=\]\()[^()\s]+", lambda m: page.sub(lambda p: f"{final[p[1]]}.ipynb", m[0]), text)
 
     for path in [*work.glob("*.md"), *work.glob("*.qmd")]:

@@ -39,7 +39,12 @@ def proc(tmp_path: Path) -> Path:
     entry += '\n| Method | Meaning |\n|---|---|\n| <a id="one.run"></a>`run()` | Runs. |\n\n:::\n'
     output = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": entry}}
     pages = {
-        "index": [cell("markdown", "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one)")],
+        "index": [
+            cell(
+                "markdown",
+                "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one) [[`A`](https://x.org/t/one.html#one)](404.md)",
+            )
+        ],
         "00_one": [
             cell("raw", "---\ndescription: The first\noutput-file: one.html\ntitle: One page\n---\n"),
             cell("markdown", "## A {#sec-a}\n\nSee @sec-a [@a2000one] and [start](index.qmd)."),
@@ -71,6 +76,7 @@ def test_a_site_is_built_whole_and_without_findings(
     assert "A, B. 2000." in one
     index = (tmp_path / "docs" / "index.html").read_text()
     assert 'href="one.html#sec-a"' in index and 'href="one.html#one"' in index
+    assert '<a href="404.html"><code>A</code></a>' in index  # not nbdev's link inside of ours
     assert (proc / "00_one.ipynb").exists()  # nbdev's own folder stays as it was
 
 
@@ -277,6 +283,7 @@ BROKEN = [
     ("<p>E = x {#eq-x}</p>", "a raw label is shown"),
     ("<p>::: {.callout-note}</p>", "a raw div is shown"),
     ("<p>$$ E = x $$</p>", "raw maths is shown"),
+    ("<p>[<code>f</code>](#sec-f)</p>", "a raw link is shown"),
     ("<pre><code>#| label: fig-x\nplot()</code></pre>", "cell options are shown: #| label: fig-x"),
     (
         '<div class="cell-output"><pre><code>&lt;Figure size 640x480&gt;</code></pre></div>',
