@@ -51,6 +51,7 @@ def read(file: Path, name: Path | None = None) -> NotebookNode:
         raise NotebookError(path, bad, "mixed line ends; use one kind throughout")
     cells, tail = _cells(path, raw.replace("\r\n", "\n"))
     _name_cells(path, cells)
+    _check_imports(path, cells)
     metadata = {
         "kernelspec": {"name": "python3", "display_name": "python3", "language": "python"},
         "qmd": {"tail": tail, "crlf": crlf > 0},
@@ -230,6 +231,22 @@ def _name_cells(path: Path, cells: list[NotebookNode]) -> None:
             count += 1
         taken.add(id)
         cell.id = id
+
+
+def _check_imports(path: Path, cells: list[NotebookNode]) -> None:
+    """Refuses cells that import and do more. For the API entries of a notebook that exports, nbdev runs the cells
+    with imports once more, but not those on which the rest of such a cell depends."""
+    if not any(map(_is_exported, cells)):
+        return
+    for cell in (c for c in cells if c.cell_type == "code" and not _is_exported(c)):
+        try:
+            body = ast.parse(cell.source).body
+        except SyntaxError:  # a magic, or a mistake that the run will tell
+            continue
+        imports = [o for node in body for o in ast.walk(node) if isinstance(o, ast.Import | ast.ImportFrom)]
+        if imports and not set(body) <= set(imports):
+            line = cell.metadata.qmd.line + imports[0].lineno - 1
+            raise NotebookError(path, line, "give imports a cell of their own; nbdev runs them twice in this notebook")
 
 
 def _is_exported(cell: NotebookNode) -> bool:

@@ -174,6 +174,12 @@ ERRORS = {
     "a long subtitle": ("# Title\n\n> One\n> two\n\nText\n", 4, "one line"),
     "a syntax error in an exported cell": ("```{python}\n#| export\nx = 1\ndef f(:\n```\n", 4, "plain Python"),
     "a magic in an exported cell": ("```{python}\n#| export\n%time x = 1\n```\n", 3, "plain Python"),
+    "imports and more": ("```{python}\n#| export\nx = 1\n```\n```{python}\nx\nimport y\n```\n", 7, "cell of their own"),
+    "an import within": (
+        "```{python}\n#| export\nx = 1\n```\n```{python}\ndef f():\n    import y\n```\n",
+        7,
+        "cell of their own",
+    ),
     "mixed line ends": ("a\nb\r\nc\n", 2, "mixed line ends"),
     "mixed line ends the other way": ("a\r\nb\nc\r\n", 2, "mixed line ends"),
     "not UTF-8": (b"a\n\xff\n", 2, "not UTF-8"),
@@ -186,6 +192,10 @@ def test_errors_name_the_place(tmp_path, text, line, message):
         read(tmp_path, text)
     assert str(error.value).startswith(f"{tmp_path / 'page.qmd'}:{line}: ")
     assert message in str(error.value)
+
+
+def test_imports_may_stand_anywhere_in_a_notebook_that_exports_nothing(tmp_path):
+    assert code(read(tmp_path, "```{python}\nimport y\nx = 1\n```\n")) == ["import y\nx = 1"]
 
 
 def test_directives(tmp_path):
