@@ -92,9 +92,8 @@ def prepare(proc: Path, quarto: bool) -> Path:
     config = yaml.safe_load((work / "_quarto.yml").read_text(encoding="utf-8"))
     base = config["website"]["site-url"].rstrip("/") + "/"
     repo = config["website"]["repo-url"].rstrip("/")
-    final = {
-        path.stem: re.sub(r"^\d+[a-z0-9]*_", "", path.stem) for path in work.glob("*.ipynb")
-    }  # as nbdev names them
+    # nbdev drops the number: 00_core.ipynb becomes core.html.
+    final = {path.stem: re.sub(r"^\d+[a-z0-9]*_", "", path.stem) for path in work.glob("*.ipynb")}
     page = re.compile(rf"(?<![\w/])/?({'|'.join(sorted(final))})\.(?:qmd|ipynb|html)\b")
 
     def link(text: str) -> str:
@@ -111,8 +110,10 @@ def prepare(proc: Path, quarto: bool) -> Path:
         _add_front_matter(nb, {"code-links": [{"text": f"{old}.qmd", "href": f"{repo}/blob/main/nbs/{old}.qmd"}]})
         (work / f"{old}.ipynb").unlink()
         (work / f"{new}.ipynb").write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
-    yml = (work / "_quarto.yml").read_text(encoding="utf-8")
-    (work / "_quarto.yml").write_text(page.sub(lambda m: f"{final[m[1]]}.ipynb", yml), encoding="utf-8")
+    if not quarto:  # which knows the pictures that it wrote itself
+        config["project"]["resources"] = ["*_files/**"]
+    yml = page.sub(lambda m: f"{final[m[1]]}.ipynb", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    (work / "_quarto.yml").write_text(yml, encoding="utf-8")
     return work
 
 

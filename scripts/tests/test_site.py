@@ -16,7 +16,7 @@ from scripts import check_site, refs, showdoc, site
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
-    "project": {"type": "website", "output-dir": "_docs", "resources": ["*_files/**"]},
+    "project": {"type": "website", "output-dir": "_docs"},
     "website": {
         "title": "t",
         "site-url": "https://x.org/t",
