@@ -244,7 +244,8 @@ def _check_imports(path: Path, cells: list[NotebookNode]) -> None:
         except SyntaxError:  # a magic, or a mistake that the run will tell
             continue
         imports = [o for node in body for o in ast.walk(node) if isinstance(o, ast.Import | ast.ImportFrom)]
-        if imports and not set(body) <= set(imports):
+        alone = (ast.Import, ast.ImportFrom, ast.Try, ast.FunctionDef, ast.ClassDef)  # these do nothing, or import
+        if imports and not all(isinstance(o, alone) for o in body):
             line = cell.metadata.qmd.line + imports[0].lineno - 1
             raise NotebookError(path, line, "give imports a cell of their own; nbdev runs them twice in this notebook")
 

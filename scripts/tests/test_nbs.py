@@ -175,11 +175,6 @@ ERRORS = {
     "a syntax error in an exported cell": ("```{python}\n#| export\nx = 1\ndef f(:\n```\n", 4, "plain Python"),
     "a magic in an exported cell": ("```{python}\n#| export\n%time x = 1\n```\n", 3, "plain Python"),
     "imports and more": ("```{python}\n#| export\nx = 1\n```\n```{python}\nx\nimport y\n```\n", 7, "cell of their own"),
-    "an import within": (
-        "```{python}\n#| export\nx = 1\n```\n```{python}\ndef f():\n    import y\n```\n",
-        7,
-        "cell of their own",
-    ),
     "mixed line ends": ("a\nb\r\nc\n", 2, "mixed line ends"),
     "mixed line ends the other way": ("a\r\nb\nc\r\n", 2, "mixed line ends"),
     "not UTF-8": (b"a\n\xff\n", 2, "not UTF-8"),
@@ -194,8 +189,11 @@ def test_errors_name_the_place(tmp_path, text, line, message):
     assert message in str(error.value)
 
 
-def test_imports_may_stand_anywhere_in_a_notebook_that_exports_nothing(tmp_path):
-    assert code(read(tmp_path, "```{python}\nimport y\nx = 1\n```\n")) == ["import y\nx = 1"]
+def test_imports_that_may_stand_with_others(tmp_path):
+    read(tmp_path, "```{python}\nimport y\nx = 1\n```\n")  # nothing is exported
+    exported = "```{python}\n#| export\nx = 1\n```\n"
+    read(tmp_path, exported + "```{python}\ntry:\n    import y\nexcept ImportError:\n    import z as y\n```\n")
+    read(tmp_path, exported + "```{python}\ndef f():\n    import y\n```\n")
 
 
 def test_directives(tmp_path):
