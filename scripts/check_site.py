@@ -55,7 +55,8 @@ def static(docs: Path, root: Path = ROOT) -> list[str]:
         name = path.relative_to(docs).as_posix()
         checks = [_links(path, soup, docs, ids), _pictures(path, soup, docs), _sources(soup, root), _leftovers(soup)]
         found += [f"{name}: {finding}" for check in checks for finding in check]
-        found += [f"{name}: the id {id} is used {n} times" for id, n in Counter(ids[path]).items() if n > 1]
+        own = Counter(tag["id"] for tag in soup.select("main [id]"))
+        found += [f"{name}: the id {id} is used {n} times" for id, n in own.items() if n > 1]
     return found
 
 
@@ -72,12 +73,22 @@ def _links(path: Path, soup: BeautifulSoup, docs: Path, ids: dict[Path, list[str
 
 
 def _file(page: Path, href: str, docs: Path) -> Path:
-    """The file that a relative link, or one from the site's root, leads to."""
+    """The file that a link inside the site leads to."""
     if not href:
         return page
-    start = docs if href.startswith("/") else page.parent
-    target = (start / unquote(href).lstrip("/")).resolve()
-    return target / "index.html" if target.is_dir() else target
+    if href.startswith("/"):
+        base = _base(docs)
+        target = docs / unquote(href[len(base) :]) if href.startswith(base) else docs / "outside the site"
+    else:
+        target = page.parent / unquote(href)
+    return target / "index.html" if target.is_dir() else target.resolve()
+
+
+def _base(docs: Path) -> str:
+    """The path of the published site on its host, as in `/hamux/`: links from the root start with it."""
+    sitemap = docs / "sitemap.xml"
+    place = re.search(r"<loc>https?://[^/<]+(/[^<]*)</loc>", sitemap.read_text()) if sitemap.is_file() else None
+    return place[1][: place[1].rindex("/") + 1] if place else "/"
 
 
 def _pictures(path: Path, soup: BeautifulSoup, docs: Path) -> Iterator[str]:
@@ -158,7 +169,7 @@ BARE = """[...document.querySelectorAll('.math')]
     .filter(e => !e.querySelector('.katex, mjx-container')).map(e => e.textContent.slice(0, 60))"""
 WRONG = """[...document.querySelectorAll('.katex-error, [data-mjx-error]')]
     .map(e => e.title || e.getAttribute('data-mjx-error') || e.textContent.slice(0, 60))"""
-WIDE = """[...document.querySelectorAll('body *')].filter(e => {
+WIDE = """[...document.querySelectorAll('main *')].filter(e => {
     if (e.getBoundingClientRect().right <= innerWidth + 1 || !e.checkVisibility()) return false;
     while (e = e.parentElement)  // what scrolls in its own box is fine
         if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX)) return false;
@@ -241,13 +252,19 @@ def _npm(package: str, version: str) -> Path:
 
 @contextmanager
 def _serve(docs: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serve the site under its published path."""
+    base = _base(docs)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            return super().translate_path(path[len(base) - 1 :]) if path.startswith(base) else "outside the site"
+
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(docs)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(docs)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
+    yield f"http://127.0.0.1:{server.server_port}{base}"
     server.shutdown()
     server.server_close()
 

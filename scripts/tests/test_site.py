@@ -314,6 +314,15 @@ def test_a_broken_page_is_found(docs: Path, body: str, finding: str):
     assert found.startswith(f"a.html: {finding}")
 
 
+def test_links_from_the_root_start_with_the_path_of_the_site(docs: Path):
+    (docs / "sitemap.xml").write_text("<urlset><url><loc>https://x.org/t/a.html</loc></url></urlset>")
+    (docs / "a.html").write_text(
+        PAGE.format('<a href="/t/b.html">b</a> <a href="/t/">home</a> <a href="/b.html">b</a>')
+    )
+    (docs / "index.html").write_text("<main></main>")
+    assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere"]
+
+
 def test_no_pages_are_a_finding(tmp_path: Path):
     assert check_site.static(tmp_path) == [f"{tmp_path} has no pages"]
 
@@ -343,7 +352,7 @@ LIVELY = {
     "console": ("<script>console.error('ouch')</script>", ["the console says: ouch"]),
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
-    "wide": ('<i style="display: block; width: 1600px">', ["wider than the screen: i. "]),
+    "wide": ('<main><i style="display: block; width: 1600px"></main>', ["wider than the screen: i. "]),
 }
 
 
