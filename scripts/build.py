@@ -88,7 +88,10 @@ def docs(only: str | None = None) -> bool:
 
     if not processed(project.export()):
         return False
-    site.build(BUILD / "_proc", ROOT / "_docs")
+    try:
+        site.build(BUILD / "_proc", ROOT / "_docs")
+    except ValueError as e:  # a broken link or reference
+        raise BuildError(str(e)) from None
     return True
 
 
