@@ -62,11 +62,13 @@ def code(nb: NotebookNode) -> list[NotebookNode]:
     return [c for c in nb.cells if c.cell_type == "code"]
 
 
-def write(path: Path, data: bytes) -> None:
-    """Writes only what changed, because nbdev goes by the time of the last change."""
-    if not path.exists() or path.read_bytes() != data:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+def write(path: Path, data: bytes) -> bool:
+    """Writes only what changed, because nbdev goes by the time of the last change; tells whether it did."""
+    if path.exists() and path.read_bytes() == data:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return True
 
 
 def make(only: str | None = None) -> Books:

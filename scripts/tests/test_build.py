@@ -29,7 +29,9 @@ def test_export(project):
         "# %% ../nbs/00_one.qmd #double",
     ]
     tests = project.read("hamux/tests/test_one.py")
-    assert "# %% ../../nbs/00_one.qmd #test_double\ndef test_double():\n" in tests and "from ..one import double" in tests
+    assert (
+        "# %% ../../nbs/00_one.qmd #test_double\ndef test_double():\n" in tests and "from ..one import double" in tests
+    )
     assert project.read("hamux/tests/__init__.py") == "" and project.read("hamux/py.typed") == ""
     init = project.read("hamux/__init__.py")
     assert "from .one import (\n    double,\n    root,\n)\n" in init
@@ -91,14 +93,22 @@ def test_a_refused_notebook(project, text, message):
 
 FAILURES = {  # a notebook, the line that fails, the message
     "plain": (notebook("x = 1", "y = 2\nassert x == y, 'x is not y'"), 9, "AssertionError: x is not y"),
-    "after directives": (notebook("#| hide\n#| label: fig-x\n#| echo: false\n\n1 / 0"), 8, "ZeroDivisionError: division"),
+    "after directives": (
+        notebook("#| hide\n#| label: fig-x\n#| echo: false\n\n1 / 0"),
+        8,
+        "ZeroDivisionError: division",
+    ),
     "in an earlier cell": (notebook("def f():\n    return 1 / 0", "f()"), 5, "ZeroDivisionError: division by zero"),
     "no syntax": (notebook("x = 1", "y = 1\nif y\n"), 9, "SyntaxError: expected ':'"),
     "an import": (notebook("import not_there"), 4, "ModuleNotFoundError: No module named 'not_there'"),
     "chained": (notebook("try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['a']"), 7, "KeyError: 'a'"),
     "a message of two lines": (notebook("raise ValueError('one\\ntwo')"), 4, "ValueError: one"),
     "exit": (notebook("raise SystemExit(3)"), 4, "SystemExit: 3"),
-    "in a list": ("- a\n\n  ```{python echo=false}\n  x = 1\n  1 / 0\n  ```\n", 5, "ZeroDivisionError: division by zero"),
+    "in a list": (
+        "- a\n\n  ```{python echo=false}\n  x = 1\n  1 / 0\n  ```\n",
+        5,
+        "ZeroDivisionError: division by zero",
+    ),
 }
 
 
@@ -151,7 +161,9 @@ def test_cells_that_are_not_to_be_run(project):
 
 
 def test_strict_jax(project):
-    text = notebook("import os", "print(os.environ['JAX_NUMPY_DTYPE_PROMOTION'], os.environ['JAX_NUMPY_RANK_PROMOTION'])")
+    text = notebook(
+        "import os", "print(os.environ['JAX_NUMPY_DTYPE_PROMOTION'], os.environ['JAX_NUMPY_RANK_PROMOTION'])"
+    )
     project.write("nbs/20_more.qmd", text)
     project.build("execute", "--only", "more")
     assert outputs(project, "20_more") == ["strict raise\n"]
@@ -192,7 +204,8 @@ def test_no_notebooks_are_a_failure(project):
 def test_everything(project):
     """All of `make test`, first with a package that is out of step, then prepared."""
     project.write("scripts/tests/test_nothing.py", "def test_nothing():\n    pass\n")
-    index = "# hamux\n\n> Energy.\n\n```{python}\n#| hide\nsecret = 1\n```\n\n```{python}\nprint('six', 6)\n```\n"
+    index = "# hamux\n\n> Energy.\n\n```{python}\n#| hide\nsecret = 1\n```\n\n```{python}\nprint('six', 6)\n```\n\n"
+    index += "[One](00_one.qmd#x), [how](../CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)\n"
     project.write("nbs/index.qmd", index)
     project.write("nbs/references.bib", "")
     project.write("README.md", "old")
@@ -209,6 +222,7 @@ def test_everything(project):
     assert "nbdev_prepare" in out and "wrote README.md" in out and "removed hamux/gone.py" in out
     readme = project.read("README.md")
     assert readme.startswith("# hamux\n\n> Energy.\n") and "    six 6\n" in readme and "secret" not in readme
+    assert "[One](nbs/00_one.qmd#x), [how](CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)" in readme
     assert "nbdev_prepare" not in project.build("prepare")  # nothing has changed
 
     out = project.build("test")
