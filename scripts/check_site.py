@@ -36,7 +36,10 @@ LEFTOVERS = {  # of Quarto's Markdown, where a reader would see them
     "a raw div": r"^\s*:{3,}",
     "raw maths": r"\$\$",
     "a raw link": r"\]\([#\w.]",
-    "an object nobody meant to show": r"<(?:matplotlib|Figure size)|^\[?Text\(",
+}
+CODE_LEFTOVERS = {
+    "a cell option": r"^#\| ",
+    "an object nobody meant to show": r"^\[?<(?:matplotlib|Figure size)|^\[?Text\(",
 }
 
 
@@ -113,14 +116,11 @@ def _sources(soup: BeautifulSoup, root: Path) -> Iterator[str]:
 
 
 def _leftovers(soup: BeautifulSoup) -> Iterator[str]:
-    for node in soup.select("main")[0].find_all(string=True) if soup.select("main") else []:
+    for node in (node for main in soup.select("main") for node in main.find_all(string=True)):
         above = {tag.name for tag in node.parents}
-        options = re.search(r"^#\|.*", node, re.M) if "pre" in above else None
-        if options:
-            yield f"cell options are shown: {options[0]}"
-        if above & {"script", "style", "code"} and "cell-output" not in str(node.find_parent("div")):
+        if above & {"script", "style"}:
             continue
-        for what, pattern in LEFTOVERS.items():
+        for what, pattern in (CODE_LEFTOVERS if above & {"code", "pre"} else LEFTOVERS).items():
             if left := re.search(pattern, node, re.M):
                 yield f"{what} is shown: {node[max(0, left.start() - 20) : left.end() + 20].strip()!r}"
     for tag in soup.select(".citation strong"):  # Pandoc's and Quarto's way to say that a key is unknown

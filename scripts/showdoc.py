@@ -66,7 +66,8 @@ def _arguments(sym: object) -> str:
     for p in _parameters(sym):
         star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
         kind = written.get(p.name, ("", ""))[0]
-        rows.append([f"`{star}{p.name}`", _code(kind), _code(_default(p, written)), _note(notes, p.name)])
+        name = f"<code>{star}{p.name}</code>"  # in backticks, nbdev would link it to whatever has this name
+        rows.append([name, _code(kind), _code(_default(p, written)), _note(notes, p.name)])
     returned = written.get("return", ("", ""))[0]
     if returned not in ("", "None"):
         rows.append(["*returns*", _code(returned), "", _note(notes, "return")])
@@ -80,9 +81,10 @@ def _methods(cls: type) -> str:
     rows = []
     for name in vars(cls):
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
-        if (name.startswith("_") and name != "__call__") or not (callable(member) or isinstance(static, property)):
+        public = not name.startswith("_") or (name == "__call__" and member.__doc__)
+        if not public or not (callable(member) or isinstance(static, property)):
             continue
-        shown = name if isinstance(static, property) else _signature(member, name.removeprefix("__call__"))
+        shown = name if isinstance(static, property) else _signature(member, name)
         doc = inspect.cleandoc(member.__doc__ or "").split("\n\n")[0]
         if getattr(member, "__name__", name) != name:
             doc = f"another name for `{member.__name__}`"

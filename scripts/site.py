@@ -8,6 +8,7 @@ import contextlib
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -41,8 +42,19 @@ def build(
         site.build()
         if site.broken:
             raise ValueError("broken links: " + "; ".join(sorted({f"{page}: {link}" for page, link in site.broken})))
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(work / "_docs", out)
+    _mirror(work / "_docs", out)
+
+
+def _mirror(source: Path, target: Path) -> None:
+    """Make `target` equal to `source` without a moment in which a page is missing, for somebody may be reading."""
+
+    def put(old: str, new: str) -> None:
+        os.replace(shutil.copy2(old, f"{new}.new"), new)
+
+    shutil.copytree(source, target, copy_function=put, dirs_exist_ok=True)
+    for path in sorted(target.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if not (source / path.relative_to(target)).exists():
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def preview(
