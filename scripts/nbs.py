@@ -43,18 +43,15 @@ def read(file: Path, name: Path | None = None) -> NotebookNode:
         raw = file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as e:
         raise NotebookError(path, e.object[: e.start].count(b"\n") + 1, "not UTF-8") from None
-    crlf = raw.count("\r\n")
-    if crlf not in (0, raw.count("\n")) or raw.count("\r") != crlf:
-        bad = next(
-            i for i, line in enumerate(raw.split("\n"), 1) if line.endswith("\r") != raw.split("\n")[0].endswith("\r")
-        )
-        raise NotebookError(path, bad, "mixed line ends; use one kind throughout")
+    crlf = [line.endswith("\r") for line in raw.split("\n")[:-1]]
+    if len(set(crlf)) > 1:
+        raise NotebookError(path, crlf.index(not crlf[0]) + 1, "mixed line ends; use one kind throughout")
     cells, tail = _cells(path, raw.replace("\r\n", "\n"))
     _name_cells(path, cells)
     _check_imports(path, cells)
     metadata = {
         "kernelspec": {"name": "python3", "display_name": "python3", "language": "python"},
-        "qmd": {"tail": tail, "crlf": crlf > 0},
+        "qmd": {"tail": tail, "crlf": any(crlf)},
     }
     nb = new_notebook(cells=cells, metadata=metadata)
     nbformat.validate(nb)
@@ -148,9 +145,8 @@ def _code_cells(path: Path, lines: list[str], skip: int) -> Iterator[tuple[int, 
             yield start, stop, _code_cell(path, lines, start, stop, info, token.content)
     for i, line in enumerate(lines):
         if i >= skip and i not in seen and _LOOKS_LIKE_CELL.match(line):
-            raise NotebookError(
-                path, i + 1, "this {python} fence is no cell: set blank lines around it, and less indentation"
-            )
+            message = "this {python} fence is no cell: set blank lines around it, and less indentation"
+            raise NotebookError(path, i + 1, message)
 
 
 def _code_cell(path: Path, lines: list[str], start: int, stop: int, info: str, content: str) -> NotebookNode:
@@ -163,8 +159,7 @@ def _code_cell(path: Path, lines: list[str], start: int, stop: int, info: str, c
     options = _fence_options(path, start + 1, info["options"] or "")
     source = content.removesuffix("\n")
     cell = new_code_cell("\n".join([*options, *([source] if content else [])]))
-    closing = lines[stop - 1]
-    _place(cell, start + 2 - len(options), lines[start], "\n" * bool(content) + closing)
+    _place(cell, start + 2 - len(options), lines[start], "\n" * bool(content) + lines[stop - 1])
     cell.metadata.qmd.update(indent=indent, options=len(options))
     _check_options(path, cell)
     return cell
@@ -207,9 +202,8 @@ def _yaml(path: Path, line: int, text: str) -> None:
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
-        raise NotebookError(
-            path, line + min(mark.line if mark else 0, text.rstrip().count("\n")), f"this is no YAML: {e.problem}"
-        ) from None
+        row = min(mark.line if mark else 0, text.rstrip().count("\n"))  # the mark may be past the end
+        raise NotebookError(path, line + row, f"this is no YAML: {e.problem}") from None
     if value is not None and not isinstance(value, dict):
         raise NotebookError(path, line, f"expected `name: value`, got {text.strip()!r}")
 
