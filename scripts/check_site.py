@@ -197,6 +197,8 @@ def _look(page: Page, site: str, name: str) -> list[str]:
     found += [f"an equation is not typeset: {tex}" for tex in page.evaluate(BARE)]
     found += [f"an equation is wrong: {tex}" for tex in page.evaluate(WRONG)]
     found += [f"wider than the screen: {tag}" for tag in page.evaluate(WIDE)[:3]]
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+        found.append("the page is wider than the screen")
     return found
 
 

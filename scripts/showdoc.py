@@ -115,7 +115,7 @@ def _written(sym: object) -> dict[str, tuple[str, str]]:
     for base in reversed(sym.__mro__):
         for node in _tree(base).body if "__annotations__" in vars(base) else []:
             if isinstance(node, ast.AnnAssign):
-                fields[ast.unparse(node.target)] = (_unparse(node.annotation), "")
+                fields[ast.unparse(node.target)] = (_type(node.annotation), "")
     return fields
 
 
@@ -127,10 +127,10 @@ def _pairs(function: object) -> Iterator[tuple[str, tuple[str, str]]]:
     plain = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults + args.kw_defaults
     for arg, default in zip([*plain, *args.kwonlyargs], defaults, strict=True):
-        yield arg.arg, (_unparse(arg.annotation), _unparse(default))
+        yield arg.arg, (_type(arg.annotation), ast.unparse(default) if default else "")
     for arg in filter(None, [args.vararg, args.kwarg]):
-        yield arg.arg, (_unparse(arg.annotation), "")
-    yield "return", (_unparse(node.returns), "")
+        yield arg.arg, (_type(arg.annotation), "")
+    yield "return", (_type(node.returns), "")
 
 
 def _tree(sym: object) -> ast.AST:
@@ -140,11 +140,11 @@ def _tree(sym: object) -> ast.AST:
         return ast.Module([], [])
 
 
-def _unparse(node: ast.AST | None) -> str:
-    text = ast.unparse(node) if node else ""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):  # a quoted type
-        text = node.value
-    return text.replace("'", '"')
+def _type(node: ast.AST | None) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value  # a quoted type
+    text = ast.unparse(node).replace("'", '"') if node else ""
+    return re.sub(r', " (?=\w)', ', "', text)  # jaxtyping's " D", spaced for the linters
 
 
 def _code(text: str) -> str:

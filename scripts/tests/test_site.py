@@ -207,7 +207,7 @@ class Layer:
     def __init__(
         self,
         size: int,  # its width, as in "K D"
-        scale: float | None = None,
+        scale: float | str = "one",
         *,
         call: object = print,  # what to call
     ):
@@ -236,11 +236,11 @@ def entry(sym: object) -> str:
 
 def test_an_entry_has_signature_docstring_arguments_and_methods():
     assert entry(Layer) == (
-        "### Layer\n\n::: {.api}\n\n```python\nLayer(size, scale=None, *, call=print)\n```\n\n"
+        "### Layer\n\n::: {.api}\n\n```python\nLayer(size, scale='one', *, call=print)\n```\n\n"
         "A node [@a2000one, eq. 8].\n\nWith more to say.\n\n"
         "| Argument | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
         '| <code>size</code> | `int` |  | its width, as in `"K D"` |\n'
-        "| <code>scale</code> | `float \\| None` | `None` |  |\n"
+        "| <code>scale</code> | `float \\| str` | `'one'` |  |\n"
         "| <code>call</code> | `object` | `print` | what to call |\n\n"
         "| Method | Meaning |\n| --- | --- |\n"
         '| <a id="layer.run"></a>`run(x, *more, **options)` | Run on `x`. |\n'
@@ -350,7 +350,7 @@ def test_what_cannot_be_checked_fails_under_ci(
     assert check_site.main() == 1
 
 
-LIVE = """<html><head><link rel="icon" href="data:,"></head><body>
+LIVE = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>
 <button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
 <div id="quarto-search"><input id="q" oninput="hit.hidden = this.value != `{name}`">
 <a id="hit" hidden href="b.html#neuronlayer">hit</a></div>
@@ -363,7 +363,10 @@ LIVELY = {
     "console": ("<script>console.error('ouch')</script>", ["the console says: ouch"]),
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
-    "wide": ('<main><i style="display: block; width: 1600px"></main>', ["wider than the screen: i. "]),
+    "wide": (
+        '<main><i style="display: block; width: 1600px"></main>',
+        ["wider than the screen: i. ", "the page is wider than the screen"],
+    ),
 }
 
 
@@ -379,7 +382,7 @@ def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkey
     (docs / "index.html").write_text(LIVE.format(colour="", name="Layer"))
     for name, (body, _) in LIVELY.items():
         (docs / f"{name}.html").write_text(
-            f'<html><head><link rel="icon" href="data:,"></head><body>{body}</body></html>'
+            f'<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>{body}</body></html>'
         )
     monkeypatch.setattr(check_site, "PATIENCE", 500)
     monkeypatch.setattr(check_site, "LOOKS", {"light": check_site.LOOKS["light"]})
