@@ -364,8 +364,8 @@ LIVELY = {
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
     "wide": (
-        '<main><i style="display: block; width: 1600px"></main>',
-        ["wider than the screen: i. ", "the page is wider than the screen"],
+        '<main><i style="display: block; width: 1600px">x</i></main>',
+        ["wider than the screen: i. x", "the page is wider than the screen"],
     ),
 }
 
