@@ -23,7 +23,8 @@ PASSED = BUILD / "passed.json"  # the key with which each notebook last passed
 
 def test(books: Books) -> list[Path]:
     """Runs stock `nbdev_test` on each of `books` that has changed since it passed; gives those that fail."""
-    todo = changed(books)
+    keys = {o: key(nb) for o, nb in books.items()}
+    todo = changed(keys)
 
     def judge(source: Path) -> CompletedProcess[str]:
         done = run("nbdev_test", "--path", ipynb(source))
@@ -32,37 +33,37 @@ def test(books: Books) -> list[Path]:
         return done
 
     failed = each(books, judge, lambda o: o not in todo)
-    remember(books, failed)
+    remember(keys, failed)
     return failed
 
 
 def prepare(books: Books) -> list[Path]:
-    """Runs stock `nbdev_prepare` on all notebooks; gives those that fail."""
+    """Runs stock `nbdev_prepare`, unless no notebook has changed since it passed; gives those that fail."""
+    keys = {o: key(nb) for o, nb in books.items()}
+    if not changed(keys):
+        return []
+    print(f"  nbdev_prepare: running {len(books)} notebooks, which takes minutes", flush=True)
     done = nbdev("nbdev_prepare", books)
     failed = []
-    for source, nb in books.items():
-        report = re.search(
-            rf"^\w+ in {re.escape(str(ipynb(source)))}:\n=+\n.*?(?=^\w+ in \S+\.ipynb:\n=|\Z)", done.stderr, re.M | re.S
-        )
-        if report:
+    for report in re.split(r"^(?=\w+ in \S+\.ipynb:\n=+\n)", done.stderr, flags=re.M):
+        for source in (o for o in books if f" in {ipynb(o)}:" in report.partition("\n")[0]):
             failed.append(source)
-            print(explain(report[0], source, nb))
+            print(explain(report, source, books[source]))
     if done.returncode and not failed:
         raise BuildError(f"nbdev_prepare failed:\n{done.stderr}")
-    remember(books, failed)
+    remember(keys, failed)
     return failed
 
 
-def changed(books: Books) -> list[Path]:
-    """Those of `books` of which something has changed since they last passed."""
+def changed(keys: dict[Path, str]) -> list[Path]:
+    """The notebooks that last passed with another key than this, or never."""
     passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
-    return [o for o, nb in books.items() if passed.get(str(o)) != key(nb)]
+    return [o for o, k in keys.items() if passed.get(str(o)) != k]
 
 
-def remember(books: Books, failed: list[Path]) -> None:
-    """Notes that all of `books` passed but those that `failed`."""
+def remember(keys: dict[Path, str], failed: list[Path]) -> None:
     passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
-    passed |= {str(o): "" if o in failed else key(nb) for o, nb in books.items()}
+    passed |= {str(o): None if o in failed else k for o, k in keys.items()}
     PASSED.write_text(json.dumps(passed, indent=1))
 
 
