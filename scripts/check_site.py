@@ -118,9 +118,9 @@ def _sources(soup: BeautifulSoup, root: Path) -> Iterator[str]:
 def _leftovers(soup: BeautifulSoup) -> Iterator[str]:
     for node in (node for main in soup.select("main") for node in main.find_all(string=True)):
         above = {tag.name for tag in node.parents}
-        if above & {"script", "style"}:
+        if above & {"script", "style"} or ("code" in above and "pre" not in above):
             continue
-        for what, pattern in (CODE_LEFTOVERS if above & {"code", "pre"} else LEFTOVERS).items():
+        for what, pattern in (CODE_LEFTOVERS if "pre" in above else LEFTOVERS).items():
             if left := re.search(pattern, node, re.M):
                 yield f"{what} is shown: {node[max(0, left.start() - 20) : left.end() + 20].strip()!r}"
     for tag in soup.select(".citation strong"):  # Pandoc's and Quarto's way to say that a key is unknown

@@ -77,19 +77,19 @@ def _arguments(sym: object) -> str:
 
 
 def _methods(cls: type) -> str:
-    """What a class does: its public methods and properties, each with the first sentence of its docstring."""
+    """What a class does: its methods and properties that have something to say, each with the start of its docstring."""
     rows = []
     for name in vars(cls):
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
-        public = not name.startswith("_") or (name == "__call__" and member.__doc__)
-        if not public or not (callable(member) or isinstance(static, property)):
+        public = name == "__call__" or not name.startswith("_")
+        if not (public and member.__doc__ and (callable(member) or isinstance(static, property))):
             continue
         shown = name if isinstance(static, property) else _signature(member, name)
-        doc = inspect.cleandoc(member.__doc__ or "").split("\n\n")[0]
+        doc = " ".join(inspect.cleandoc(member.__doc__).split("\n\n")[0].split())
         if getattr(member, "__name__", name) != name:
             doc = f"another name for `{member.__name__}`"
         anchor = f'<a id="{cls.__name__.lower()}.{name.lower()}"></a>'  # where nbdev's links to it lead
-        rows.append([anchor + _code(shown), " ".join(doc.split())])
+        rows.append([anchor + _code(shown), doc])
     return _table(["Method", "Meaning"], rows) if rows else ""
 
 

@@ -222,6 +222,10 @@ class Layer:
     def width(self) -> int:
         "The width."
 
+    @property
+    def obvious(self) -> int:
+        return 1
+
     def _hidden(self):
         pass
 
@@ -281,7 +285,7 @@ def docs(tmp_path: Path) -> Path:
 FINE = [
     '<img src="x.png" alt="An x"> <a href="/b.html">b</a> <a href="https://out.org/none">out</a>',
     "<div class='cell-output'><pre><code>1253 @binary_ufunc ](#</code></pre></div>",
-    "<pre><code>@patch\n# not an option\n::: {.x}</code></pre> <code>@patch {#eq-a} $$</code> me@x.org",
+    "<pre><code>@patch\n# not an option\n::: {.x}</code></pre> <code>@patch {#eq-a} $$</code> <code>#| export</code> me@x.org",
     '<a class="api-source" title="The source of Layer" href="https://x.org/r/blob/main/hamux/core.py#L3">source</a>',
     '<a class="api-source" title="The source of Layer.run" href="https://x.org/r/blob/main/hamux/core.py#L4">source</a>',
 ]
