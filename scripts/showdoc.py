@@ -85,7 +85,7 @@ def _methods(cls: type) -> str:
         if not (public and member.__doc__ and (callable(member) or isinstance(static, property))):
             continue
         shown = name if isinstance(static, property) else _signature(member, name)
-        doc = " ".join(inspect.cleandoc(member.__doc__).split("\n\n")[0].split())
+        doc = " ".join(inspect.cleandoc(member.__doc__).split("\n\n")[0].split()).replace("|", "\\|")
         if getattr(member, "__name__", name) != name:
             doc = f"another name for `{member.__name__}`"
         anchor = f'<a id="{cls.__name__.lower()}.{name.lower()}"></a>'  # where nbdev's links to it lead

@@ -214,7 +214,7 @@ class Layer:
         self.size = size
 
     def run(self, x, *more, **options) -> "list[Layer]":
-        "Run on `x`."
+        "Run on `x | y`."
 
     again = run
 
@@ -247,7 +247,7 @@ def test_an_entry_has_signature_docstring_arguments_and_methods():
         "| <code>scale</code> | `float \\| str` | `'one'` |  |\n"
         "| <code>call</code> | `object` | `print` | what to call |\n\n"
         "| Method | Meaning |\n| --- | --- |\n"
-        '| <a id="layer.run"></a>`run(x, *more, **options)` | Run on `x`. |\n'
+        '| <a id="layer.run"></a>`run(x, *more, **options)` | Run on `x \\| y`. |\n'
         '| <a id="layer.again"></a>`again(x, *more, **options)` | another name for `run` |\n'
         '| <a id="layer.width"></a>`width` | The width. |\n\n:::\n'
     )
