@@ -157,8 +157,8 @@ def pytest(name: str, files: list[Path], cwd: Path) -> tuple[int, int]:
     """Runs pytest and counts; nothing to run is a failure."""
     report = BUILD / f"pytest-{name}.xml"
     report.unlink(missing_ok=True)
-    workers = f"--numprocesses={min(4, os.cpu_count() or 1)}"
-    command = [sys.executable, "-m", "pytest", "-q", workers, f"--junitxml={report}", *map(str, files)]
+    cores = ["--numprocesses=logical", "--maxprocesses=4"]
+    command = [sys.executable, "-m", "pytest", "-q", *cores, f"--junitxml={report}", *map(str, files)]
     code = subprocess.run(command, cwd=cwd, env=ENV).returncode
     if not report.exists():
         return 0, 1

@@ -96,6 +96,7 @@ class Project:
     def build(self, *args: str, good: bool = True) -> str:
         """What `python -m scripts.build` prints; `good` is whether it should succeed."""
         env = {k: v for k, v in os.environ.items() if k not in ("HAMUX_BUILD", "PYTHONPATH")}
+        env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = "0"  # for a single test, no more processes
         command = [sys.executable, "-m", "scripts.build", *args]
         done = subprocess.run(
             command, cwd=self.root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
