@@ -16,6 +16,7 @@ help:
 	@echo "PYTHON=...      the Python to use, 3.11 or newer (now $(PYTHON))"
 
 demo: .venv/examples
+	@mkdir -p figures
 	@.venv/bin/hamux-demo --out figures/demo.png
 
 test: .venv/dev
