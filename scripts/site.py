@@ -65,11 +65,11 @@ def preview(
     port: int = 4200,
 ) -> None:
     """Serve the site and rebuild it, with smalldocs, when a source is saved. Open pages reload by themselves."""
+    seen = _times(watch)
     build(proc, out, live=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(out)))
     print(f"site: http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it)", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    seen = _times(watch)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(0.5)
