@@ -25,8 +25,6 @@ def make() -> dict[str, bytes]:
         raise BuildError(f"{INDEX}: nbdev could not process it\n{done.stderr}")
     pictures = processed.parent / "figures"
     nb = nbformat.read(processed, as_version=4)
-    for cell in (c for c in nb.cells if c.cell_type == "markdown"):  # links are relative to nbs/, README.md is not
-        cell.source = re.sub(r"(?<=\]\()([\w./-]+)(?=[)#])", lambda m: normpath(f"nbs/{m[1]}"), cell.source)
     nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", pictures)
     text, more = markdown(nbformat.from_dict(nb))
     files = {f"figures/{p.name}": p.read_bytes() for p in pictures.glob("*")} | more
@@ -58,8 +56,14 @@ def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
     resources = {"output_files_dir": "figures", "unique_key": "readme"}
     text, resources = MarkdownExporter(config=options).from_notebook_node(nb, resources)
     parts = re.split(r"(^```.*?^```$)", text.strip(), flags=re.M | re.S)  # every second one is code
-    text = "".join(o if i % 2 else re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", o) for i, o in enumerate(parts))
-    return text + "\n", resources["outputs"]
+    return "".join(o if i % 2 else prose(o) for i, o in enumerate(parts)) + "\n", resources["outputs"]
+
+
+def prose(text: str) -> str:
+    """`text` with links that start at the root, as README.md does, none of them in a link, and single blank lines."""
+    text = re.sub(r"\[\[(`[^`]+`)\]\([^()]*\)\]\(", r"[\1](", text)  # nbdev links names that are in a link already
+    text = re.sub(r"(?<=\]\()(\.\./[\w./-]+|[\w./-]+\.qmd)(?=[)#])", lambda m: normpath(f"nbs/{m[1]}"), text)
+    return re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", text)
 
 
 def stale(fresh: dict[str, bytes]) -> list[str]:

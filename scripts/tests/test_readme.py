@@ -26,6 +26,16 @@ def test_markdown():
     assert pictures == {"figures/readme_3_0.png": b"a picture"}
 
 
+def test_prose():
+    links = (
+        "[a](00_core.qmd), [b](01_x.qmd#sec-y), [c](../LICENSE), ![d](figures/d.png), [e](https://f.g/h.qmd), [i](#j)"
+    )
+    assert readme.prose(links) == (
+        "[a](nbs/00_core.qmd), [b](nbs/01_x.qmd#sec-y), [c](LICENSE), ![d](figures/d.png), [e](https://f.g/h.qmd), [i](#j)"
+    )
+    assert readme.prose("[[`HAM`](https://f.g/core.html#ham)](00_core.qmd)") == "[`HAM`](nbs/00_core.qmd)"
+
+
 def test_only_the_text_is_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     fresh = {"README.md": b"text", "figures/a.png": b"new"}
