@@ -158,7 +158,8 @@ def _axes(x: Array, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
         )
     if 0 in (x.shape[a] for a in found):
         raise ValueError(
-            f"`x` must have entries along `axis`={axis}, got shape {x.shape}."
+            f"`x` must have entries along `axis`={axis}, got shape {x.shape}: "
+            "there is nothing to normalise."
         )
     return tuple(found)
 
@@ -193,7 +194,7 @@ def lagr_ghostmax(
     x: Float[Array, "..."],
     axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is summed
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    weights: Real[ArrayLike, "..."] | None = None,  # over `axis`; 0 is a mask
+    weights: Real[ArrayLike, "..."] | None = None,  # over `axis`, at least 0, which masks
 ) -> Float[Array, ""]:
     """The Lagrangian of `ghostmax(x)`: the log of one plus the weighted sum of `exp`."""
     z = _widen(x)
@@ -212,7 +213,7 @@ def ghostmax(
     x: Float[Array, "*shape"],
     axis: int | tuple[int, ...] | None = -1,  # competing neurons
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    weights: Real[ArrayLike, "..."] | None = None,  # over `axis`; 0 is a mask
+    weights: Real[ArrayLike, "..."] | None = None,  # over `axis`, at least 0, which masks
 ) -> Float[Array, "*shape"]:
     """A softmax with one more competitor, which stays at zero and is not shown."""
     return jax.grad(lagr_ghostmax)(x, axis, beta, weights)
