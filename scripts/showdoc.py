@@ -3,12 +3,14 @@
 import ast
 import importlib
 import inspect
+import io
 import operator
 import re
 import textwrap
+import tokenize
 from collections.abc import Iterator
 
-from fastcore.docments import ShowDocRenderer, docments
+from fastcore.docments import ShowDocRenderer
 from nbdev.doclinks import NbdevLookup
 
 
@@ -53,24 +55,24 @@ def _signature(sym: object, name: str) -> str:
     return f"{name}{inspect.Signature(plain)}"
 
 
-def _default(p: inspect.Parameter, written: dict[str, tuple[str, str]]) -> str:
+def _default(p: inspect.Parameter, written: dict[str, tuple[str, str, str]]) -> str:
     if p.default is p.empty:
         return ""
-    return written.get(p.name, ("", ""))[1] or repr(p.default)
+    return written.get(p.name, ("", "", ""))[1] or repr(p.default)
 
 
 def _arguments(sym: object) -> str:
     """The table of arguments, where there is something to say about them."""
-    notes, written = docments(sym, full=True), _written(sym)
+    written = _written(sym)
     rows = []
     for p in _parameters(sym):
         star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-        kind = written.get(p.name, ("", ""))[0]
+        kind, _, note = written.get(p.name, ("", "", ""))
         name = f"<code>{star}{p.name}</code>"  # in backticks, nbdev would link it to whatever has this name
-        rows.append([name, _code(kind), _code(_default(p, written)), _note(notes, p.name)])
-    returned = written.get("return", ("", ""))[0]
+        rows.append([name, _code(kind), _code(_default(p, written)), _note(note)])
+    returned, _, note = written.get("return", ("", "", ""))
     if returned not in ("", "None"):
-        rows.append(["*returns*", _code(returned), "", _note(notes, "return")])
+        rows.append(["*returns*", _code(returned), "", _note(note)])
     if not any(kind or note for _, kind, _, note in rows):
         return ""
     return _table(["Argument", "Type", "Default", "Meaning"], rows)
@@ -79,7 +81,8 @@ def _arguments(sym: object) -> str:
 def _methods(cls: type) -> str:
     """What a class does: its methods and properties that have something to say, each with the start of its docstring."""
     rows = []
-    for name in vars(cls):
+    private = [base for base in cls.__mro__[1:] if base.__name__.startswith("_")]  # have no entry of their own
+    for name in dict.fromkeys(name for c in (cls, *private) for name in vars(c)):
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
         public = name == "__call__" or not name.startswith("_")
         if not (public and member.__doc__ and (callable(member) or isinstance(static, property))):
@@ -93,8 +96,7 @@ def _methods(cls: type) -> str:
     return _table(["Method", "Meaning"], rows) if rows else ""
 
 
-def _note(notes: dict, name: str) -> str:
-    note = (notes[name].docment or "") if name in notes else ""
+def _note(note: str) -> str:
     return re.sub(r'"[^"]*"', r"`\g<0>`", note).replace("|", "\\|")  # a shape, as in "K D", is code
 
 
@@ -104,40 +106,48 @@ def _parameters(sym: object) -> list[inspect.Parameter]:
     return found[1:] if found and found[0].name in ("self", "cls") else found
 
 
-def _written(sym: object) -> dict[str, tuple[str, str]]:
-    """Name -> (type, default) of each parameter or field, as the source has them; `return` too."""
+def _written(sym: object) -> dict[str, tuple[str, str, str]]:
+    """Name -> (type, default, comment) of each parameter or field, as the source has them; `return` too."""
     if not inspect.isclass(sym):
-        return dict(_pairs(sym))
-    init = dict(_pairs(sym.__init__)) | {"return": ("", "")}
+        return dict(_entries(sym))
+    init = dict(_entries(sym.__init__)) | {"return": ("", "", "")}
     if all(p.name in init for p in _parameters(sym)):
         return init
     fields = {}
     for base in reversed(sym.__mro__):
-        for node in _tree(base).body if "__annotations__" in vars(base) else []:
+        tree, comments = _tree(base) if "__annotations__" in vars(base) else (ast.Module([], []), {})
+        for node in tree.body:
             if isinstance(node, ast.AnnAssign):
-                fields[ast.unparse(node.target)] = (_type(node.annotation), "")
+                comment = comments.get(node.end_lineno, "")
+                fields[ast.unparse(node.target)] = (_type(node.annotation), "", comment)
     return fields
 
 
-def _pairs(function: object) -> Iterator[tuple[str, tuple[str, str]]]:
-    node = _tree(function)
+def _entries(function: object) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    node, comments = _tree(function)
     if not isinstance(node, ast.FunctionDef):
         return
-    args = node.args
+    args, several = node.args, node.lineno < node.body[0].lineno - 1  # a line for each argument
+    note = lambda end: comments.get(end, "") if several else ""
     plain = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults + args.kw_defaults
     for arg, default in zip([*plain, *args.kwonlyargs], defaults, strict=True):
-        yield arg.arg, (_type(arg.annotation), ast.unparse(default) if default else "")
+        written = ast.unparse(default) if default else ""
+        yield arg.arg, (_type(arg.annotation), written, note((default or arg).end_lineno))
     for arg in filter(None, [args.vararg, args.kwarg]):
-        yield arg.arg, (_type(arg.annotation), "")
-    yield "return", (_type(node.returns), "")
+        yield arg.arg, (_type(arg.annotation), "", note(arg.end_lineno))
+    yield "return", (_type(node.returns), "", note(node.returns.end_lineno) if node.returns else "")
 
 
-def _tree(sym: object) -> ast.AST:
+def _tree(sym: object) -> tuple[ast.AST, dict[int, str]]:
+    """The definition of `sym`, and the comment at the end of each of its lines."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(sym))).body[0]
+        source = textwrap.dedent(inspect.getsource(sym))
     except (OSError, TypeError):  # written by a decorator
-        return ast.Module([], [])
+        return ast.Module([], []), {}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    return ast.parse(source).body[0], comments
 
 
 def _type(node: ast.AST | None) -> str:
