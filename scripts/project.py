@@ -19,6 +19,10 @@ PACKAGE = BUILD / "hamux"  # the fresh export; ROOT / "hamux" is the committed o
 
 ENV = {
     "JAX_PLATFORMS": "cpu",
+    # What was compiled once is read again: most of the time of a notebook or a test goes into compiling.
+    "JAX_COMPILATION_CACHE_DIR": str(BUILD / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     **os.environ,
     # Strict JAX: no notebook may lean on a silent promotion.
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
