@@ -128,15 +128,15 @@ def _entries(function: object) -> Iterator[tuple[str, tuple[str, str, str]]]:
     if not isinstance(node, ast.FunctionDef):
         return
     args, several = node.args, node.lineno < node.body[0].lineno - 1  # a line for each argument
-    note = lambda end: comments.get(end, "") if several else ""
+    notes = comments if several else {}
     plain = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults + args.kw_defaults
     for arg, default in zip([*plain, *args.kwonlyargs], defaults, strict=True):
         written = ast.unparse(default) if default else ""
-        yield arg.arg, (_type(arg.annotation), written, note((default or arg).end_lineno))
+        yield arg.arg, (_type(arg.annotation), written, notes.get((default or arg).end_lineno, ""))
     for arg in filter(None, [args.vararg, args.kwarg]):
-        yield arg.arg, (_type(arg.annotation), "", note(arg.end_lineno))
-    yield "return", (_type(node.returns), "", note(node.returns.end_lineno) if node.returns else "")
+        yield arg.arg, (_type(arg.annotation), "", notes.get(arg.end_lineno, ""))
+    yield "return", (_type(node.returns), "", notes.get(node.returns.end_lineno, "") if node.returns else "")
 
 
 def _tree(sym: object) -> tuple[ast.AST, dict[int, str]]:
