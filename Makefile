@@ -3,7 +3,7 @@ PYTHON ?= python3
 BUILD = .venv/bin/python -m scripts.build
 export PYTHON
 
-.PHONY: help demo test prepare docs preview lint clean
+.PHONY: help demo test prepare docs preview lint bench clean
 
 help:
 	@echo "make demo       recall corrupted handwritten digits: a table, and figures/demo.png"
@@ -12,6 +12,7 @@ help:
 	@echo "make docs       the site, into _docs/"
 	@echo "make preview    serve the site, and rebuild it when a notebook is saved"
 	@echo "make lint       style and types only"
+	@echo "make bench      what retrieval costs: tables of ratios, in about three minutes"
 	@echo "make clean      remove what was built, but not .venv"
 	@echo "PYTHON=...      the Python to use, 3.11 or newer (now $(PYTHON))"
 
@@ -24,6 +25,9 @@ test: .venv/dev
 
 prepare docs preview lint: .venv/dev
 	@$(BUILD) $@
+
+bench: .venv/dev
+	@.venv/bin/python -m scripts.bench
 
 clean:
 	rm -rf _build _docs build dist

@@ -1,0 +1,282 @@
+"""What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
+
+python -m scripts.bench [--quick] [--only evaluations small large memory]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from hamux import (
+    HAM,
+    ConvSynapse,
+    DenseMemory,
+    DenseSynapse,
+    Euler,
+    HebbianSynapse,
+    NeuronLayer,
+    SelfAttentionSynapse,
+    lagr_identity,
+    lagr_layernorm,
+    lagr_relu,
+    lagr_softmax,
+    lagr_tanh,
+    retrieve,
+)
+
+Row = Sequence[str | float]
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table of text, with the first column to the left and numbers to the right."""
+    cells = [[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in (header, *rows)]
+    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True)))
+        for row in cells
+    ]
+    return "\n".join([f"\n{title}", lines[0], "-" * len(lines[0]), *map(str.rstrip, lines[1:])])
+
+
+def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
+    """The median time of each run in seconds. The first time is for compiling, and they take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(times + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            if i:
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+# The five families of models. Models of a family differ in their parameters only.
+
+
+def normal(key: jax.Array, *shape: int) -> jax.Array:
+    return jax.random.normal(key, shape)
+
+
+def softmax_memory(key):
+    keys = jax.random.split(key)
+    Xi = normal(keys[0], 50, 32) / 32**0.5
+    memory = DenseMemory(Xi, partial(lagr_softmax, beta=6.0))
+    ham = HAM({"x": NeuronLayer(lagr_identity, 32)}, {"Xi": memory}, [(("x",), "Xi")])
+    return ham, {"x": Xi[0] + 0.2 * normal(keys[1], 32)}
+
+
+def three_layers(key):
+    keys = jax.random.split(key, 3)
+    layers = {"a": NeuronLayer(lagr_tanh, 32), "b": NeuronLayer(lagr_tanh, 24)}
+    layers["c"] = NeuronLayer(partial(lagr_softmax, beta=2.0), 16)
+    synapses = {
+        "W": DenseSynapse(1.5 * normal(keys[0], 32, 24) / 32**0.5),
+        "V": DenseSynapse(4.0 * normal(keys[1], 24, 16) / 24**0.5),
+    }
+    ham = HAM(layers, synapses, [(("a", "b"), "W"), (("b", "c"), "V")])
+    return ham, ham.init_states(key=keys[2])
+
+
+def convolutional(key):
+    keys = jax.random.split(key, 3)
+    layers = {"x": NeuronLayer(lagr_tanh, (8, 8, 2)), "p": NeuronLayer(lagr_tanh, (4, 4, 4))}
+    layers["m"] = NeuronLayer(lagr_softmax, 20)
+    synapses = {
+        "W": ConvSynapse(0.7 * normal(keys[0], 4, 2, 3, 3), 2),
+        "V": DenseSynapse(0.3 * normal(keys[1], 64, 20)),
+    }
+    ham = HAM(layers, synapses, [(("x", "p"), "W"), (("p", "m"), "V")])
+    return ham, ham.init_states(key=keys[2])
+
+
+def attention(key):
+    keys = jax.random.split(key, 4)
+    synapses = {
+        "attention": SelfAttentionSynapse(2, 8, Wq=0.3 * normal(keys[0], 2, 8, 16), Wk=0.3 * normal(keys[1], 2, 8, 16)),
+        "memory": DenseMemory(0.15 * normal(keys[2], 24, 16), lagr_relu, axis=-1),
+    }
+    tokens = NeuronLayer(lagr_layernorm, (10, 16))
+    ham = HAM({"x": tokens}, synapses, [(("x",), "attention"), (("x",), "memory")])
+    return ham, ham.init_states(key=keys[3])
+
+
+def classical(key):
+    keys = jax.random.split(key)
+    Xi = jnp.sign(normal(keys[0], 8, 100))
+    layer = NeuronLayer(partial(lagr_tanh, beta=2.0), 100)
+    ham = HAM({"x": layer}, {"hebb": HebbianSynapse(Xi)}, [(("x",), "hebb")])
+    flip = jax.random.bernoulli(keys[1], 0.15, (100,))
+    return ham, {"x": 0.5 * Xi[0] * jnp.where(flip, -1.0, 1.0)}
+
+
+FAMILIES = [softmax_memory, three_layers, convolutional, attention, classical]
+
+
+def evaluations(quick: bool) -> str:
+    """Energy gradients until `retrieve` calls it rest: its own solver, and Euler's best step size."""
+    tables = []
+    for wide in (False,) if quick else (False, True):
+        jax.config.update("jax_enable_x64", wide)
+        tables.append(_evaluations(*((2, 4) if quick else (6, 40))))
+    jax.config.update("jax_enable_x64", False)
+    return "\n".join(tables)
+
+
+def _evaluations(seeds: int, dts: int) -> str:
+    search = jnp.linspace(0.4, 2.4, dts)
+
+    @jax.jit
+    def count(ham, xs):
+        def until(solver, steps):
+            end = retrieve(ham, xs, solver=solver, steps=steps)
+            return jnp.where(end.converged, end.evaluations.astype(float), jnp.inf)
+
+        best = jax.vmap(lambda dt: until(Euler(dt), 500))(search)
+        return until(None, 5000), best, until(Euler(jnp.asarray(0.1, float)), 5000)
+
+    rows, ratios, fifths = [], [], []
+    for family in FAMILIES:
+        counts = [count(*family(key)) for key in jax.random.split(jax.random.key(0), seeds)]
+        ours, best, slow = (
+            [float(c[0]) for c in counts],
+            [float(c[1].min()) for c in counts],
+            [float(c[2]) for c in counts],
+        )
+        of_best = [a / b for a, b in zip(ours, best, strict=True)]
+        of_slow = [a / b for a, b in zip(ours, slow, strict=True)]
+        dt = statistics.median(float(search[c[1].argmin()]) for c in counts)
+        middle = [statistics.median(n) for n in (ours, best, [dt], slow)]
+        rows.append([family.__name__, *middle, statistics.median(of_best), max(of_best), statistics.median(of_slow)])
+        ratios, fifths = ratios + of_best, fifths + of_slow
+        progress(f"evaluations: {family.__name__} in {search.dtype}")
+    rows.append(["all", *[""] * 4, statistics.median(ratios), max(ratios), statistics.median(fifths)])
+    rows.append(["target, at most", *[""] * 4, 1.0, 1.5, 0.2])
+    header = ["family", "Descent", "best Euler", "its dt", "dt 0.1", "of best", "worst", "of dt 0.1"]
+    title = f"Evaluations of dE/dxhat until rest, in {search.dtype} with the default `tol` (medians of {seeds} models)"
+    return table(title, header, rows)
+
+
+def memory_model(D: int, K: int) -> tuple[HAM, jax.Array]:
+    """A softmax memory of `K` memories in `D` dimensions."""
+    Xi = normal(jax.random.key(0), K, D) / D**0.5
+    memory = DenseMemory(Xi, partial(lagr_softmax, beta=4.0))
+    return HAM({"x": NeuronLayer(lagr_identity, D)}, {"Xi": memory}, [(("x",), "Xi")]), Xi
+
+
+@partial(jax.jit, static_argnames="steps")
+def by_hand(Xi: jax.Array, x: jax.Array, dt: jax.Array, steps: int) -> jax.Array:
+    """What Euler's steps are for this memory, as one would write them without hamux."""
+
+    def update(x, _):
+        return x + dt * (jax.nn.softmax(4.0 * (x @ Xi.T)) @ Xi - x), None
+
+    return lax.scan(update, x, length=steps)[0]
+
+
+def small(quick: bool) -> str:
+    """A small memory against a loop written by hand, both of which take the same Euler steps."""
+    steps, times = (20, 3) if quick else (200, 60)
+    rows = []
+    for D, K in ((64, 100),) if quick else ((64, 100), (256, 500)):
+        ham, Xi = memory_model(D, K)
+        x = Xi[0] + 0.2 * normal(jax.random.key(1), D)
+        dt = jnp.asarray(0.1, float)
+
+        @jax.jit
+        def by_retrieve(ham, x, dt):
+            return retrieve(ham, {"x": x}, solver=Euler(dt), steps=steps, tol=0.0).xs["x"]
+
+        assert jnp.allclose(by_hand(Xi, x, dt, steps), by_retrieve(ham, x, dt), atol=1e-5)
+        runs = {
+            "hand": partial(by_hand, Xi, x, dt, steps),
+            "retrieve": partial(by_retrieve, ham, x, dt),
+            "plain": lambda: retrieve(ham, {"x": x}, solver=Euler(dt), steps=steps, tol=0.0).xs["x"],
+        }
+        t = medians(runs, times)
+        ratios = [t[name] / t["hand"] for name in ("retrieve", "plain")]
+        rows.append([f"{K} memories of {D}", *(1e3 * t[name] for name in runs), *ratios])
+        progress(f"small: {K} memories of {D}")
+    rows.append(["target, below", "", "", "", 1.3, ""])
+    header = ["model", "by hand, ms", "retrieve, ms", "outside jit, ms", "ratio", "outside jit"]
+    return table(f"{steps} Euler steps of one sample, against a hand-written lax.scan", header, rows)
+
+
+def large(quick: bool) -> str:
+    """A batch in a large memory, against the two matrix products of a step."""
+    D, K, batch, steps, times = (64, 256, 16, 3, 2) if quick else (784, 4096, 256, 20, 5)
+    ham, Xi = memory_model(D, K)
+    x = normal(jax.random.key(1), batch, D) / D**0.5
+
+    @jax.jit
+    def products(Xi, x):
+        return lax.scan(lambda x, _: ((x @ Xi.T) @ Xi, None), x, length=steps)[0]
+
+    @jax.jit
+    def recall(ham, x, solver):
+        return retrieve(ham.vectorize(), {"x": x}, solver=solver, steps=steps, tol=0.0)
+
+    dt = jnp.asarray(0.1, float)
+    runs = {
+        "products": partial(products, Xi, x),
+        "hand": partial(by_hand, Xi, x, dt, steps),
+        "Euler": partial(recall, ham, x, Euler(dt)),
+        "Descent": partial(recall, ham, x, None),
+    }
+    t = medians(runs, times)
+    names = ["two matrix products", "step by hand", "retrieve, Euler", "retrieve, Descent"]
+    slowest = int(recall(ham, x, None).evaluations.max())  # the others wait for it
+    counts = [steps, steps, steps + 1, slowest]  # retrieve also looks at where it starts
+    per_step = [t / n for t, n in zip(t.values(), counts, strict=True)]
+    rows: list[Row] = [[name, 1e3 * t, t / per_step[0]] for name, t in zip(names, per_step, strict=True)]
+    rows.append(["target, below", "", 1.1])
+    progress(f"large: {K} memories of {D}, batch {batch}")
+    title = f"{K} memories of {D}, batch {batch}: one evaluation, against its two matrix products"
+    return table(title, ["one of", "ms", "ratio"], rows)
+
+
+def memory(quick: bool) -> str:
+    """Memory for intermediate values of a compiled gradient."""
+    ham, Xi = memory_model(64, 100)
+    x = {"x": Xi[0] + 0.2}
+    rows = []
+    for steps in (16, 256) if quick else (16, 256, 4096):
+        row: list[str | float] = [str(steps)]
+        for gradient in ("implicit", "unrolled"):
+
+            def loss(ham, x, gradient=gradient, steps=steps):
+                return jnp.sum(retrieve(ham, x, steps=steps, gradient=gradient).xs["x"] ** 2)
+
+            compiled = jax.jit(jax.grad(loss)).lower(ham, x).compile()
+            row.append(compiled.memory_analysis().temp_size_in_bytes / 1024)
+        rows.append(row)
+        progress(f"memory: {steps} steps")
+    return table("Memory of a gradient through retrieval, in KiB", ["steps", "implicit", "unrolled"], rows)
+
+
+BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, memory)}
+
+
+def progress(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="What retrieval costs.")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
+    chosen = parser.parse_args(args)
+    device = jax.devices()[0]
+    print(f"JAX {jax.__version__} on {device.platform} ({device.device_kind})")
+    for name in chosen.only:
+        print(BENCHMARKS[name](chosen.quick), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The benchmark's tables, on small sizes; no test looks at a time."""
+
+import re
+
+import jax
+import pytest
+
+from scripts import bench
+
+
+def test_table():
+    assert bench.table("Title", ["name", "ms"], [["one", 1.23456], ["longer", 100.0]]).split("\n") == [
+        "",
+        "Title",
+        "name       ms",
+        "-------------",
+        "one     1.235",
+        "longer    100",
+    ]
+
+
+def test_runs_take_turns_and_the_first_is_not_counted(monkeypatch):
+    clock, calls = [0.0], []
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
+
+    def run(name, seconds):
+        calls.append(name)
+        clock[0] += seconds.pop(0)
+
+    runs = {"a": lambda: run("a", a), "b": lambda: run("b", b)}
+    a, b = [100.0, 1.0, 9.0, 2.0], [100.0, 5.0, 5.0, 7.0]
+    assert bench.medians(runs, 3) == {"a": 2.0, "b": 5.0}
+    assert calls == ["a", "b"] * 4
+
+
+@pytest.mark.parametrize("family", bench.FAMILIES, ids=lambda f: f.__name__)
+def test_models_of_a_family_have_one_structure(family):
+    one, other = (jax.tree.structure(jax.eval_shape(family, key)) for key in jax.random.split(jax.random.key(0)))
+    assert one == other  # or they would be compiled again
+
+
+def test_quick_run(capsys):
+    bench.main(["--quick", "--only", "small"])
+    out, err = capsys.readouterr()
+    assert out.startswith("JAX ") and err == "  small: 100 memories of 64\n"
+    assert re.search(r"^100 memories of 64( +[\d.e-]+){5}$", out, re.M)
+    assert re.search(r"^target, below +1\.3$", out, re.M)
