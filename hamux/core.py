@@ -10,6 +10,7 @@ __all__ = ['Neurons', 'States', 'Connection', 'Lagrangian', 'as_lagrangian', 'le
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cached_property, partial, reduce
+from inspect import signature
 from math import inf
 from operator import index
 from typing import Any, TypeAlias
@@ -198,10 +199,15 @@ def _count(name: str, value: Any, least: int = 1) -> int:
     raise ValueError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
 
 
+def _is_sequence(values: Any) -> bool:
+    if isinstance(values, jax.Array | np.ndarray):
+        return values.ndim > 0
+    return isinstance(values, Sequence) and not isinstance(values, str)
+
+
 def _counts(name: str, values: Any, n: int | None = None, least: int = 1) -> tuple[int, ...]:
     """`values` as a tuple of `n` whole numbers; a single number stands for all of them."""
-    is_sequence = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
-    counts = tuple(values) if is_sequence else (values,) * (1 if n is None else n)
+    counts = tuple(values) if _is_sequence(values) else (values,) * (1 if n is None else n)
     if n is not None and len(counts) != n:
         raise ValueError(f"`{name}` must be one number or {n} of them, got {values!r}.")
     return tuple(_count(name, value, least) for value in counts)
@@ -220,7 +226,7 @@ def _evaluate(name: str, energy: Callable, *shapes: tuple[int, ...]) -> jax.Shap
     dtype = dtypes.pop() if len(dtypes) == 1 else jnp.result_type(float)
     args = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     try:
-        out = jax.eval_shape(lambda *xhats: energy(*xhats), *args)
+        out = jax.eval_shape(lambda energy, *xhats: energy(*xhats), energy, *args)
     except Exception as error:  # whatever a user's function may raise
         raise ValueError(
             f"{name} cannot take activations of these shapes. {type(error).__name__}: {error}"
@@ -236,6 +242,16 @@ def _check_array(name: str, x: Any) -> None:
         raise ValueError(
             f"{name} must be a floating-point array, got {dtype or type(x).__name__}."
         )
+
+
+def _check_key(name: str, key: Any) -> None:
+    """Refuse what is no random key, of the new style or the old one."""
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+            return
+        if key.dtype == jnp.uint32 and key.ndim == 1:
+            return
+    raise ValueError(f"`{name}` must be a single random key, as in `jax.random.key(0)`, got {key!r}.")
 
 # %% ../nbs/00_core.qmd #NeuronLayer
 class NeuronLayer(eqx.Module):
@@ -282,28 +298,49 @@ class NeuronLayer(eqx.Module):
         self,
         bs: int | None = None,  # batch size; None for a single state
         dtype: DTypeLike | None = None,  # JAX's default float
+        key: PRNGKeyArray | None = None,  # for a random state; None for zeros
     ) -> Array:
-        """A state of zeros, of shape "*shape", or "bs *shape" with a batch size."""
+        """A state, of shape "*shape", or "bs *shape" with a batch size.
+
+        It is zero, or standard normal where there is a `key`: at zero many energies have a saddle.
+        """
         batch = () if bs is None else (_count("bs", bs, least=0),)
         x = jnp.zeros(batch + self.shape, dtype)
         _check_array("A state", x)
-        return x
+        if key is None:
+            return x
+        _check_key("key", key)
+        return jax.random.normal(key, x.shape, x.dtype)
 
 
 Neurons = NeuronLayer  # another name for it
 
 # %% ../nbs/00_core.qmd #_as_weights
-def _as_weights(a: Any) -> Array:
+def _as_weights(a: Any, name: str = "Weights") -> Any:
+    if a is None:  # none yet: the layers will tell their shape
+        return None
     a = jnp.asarray(a)
     if not jnp.issubdtype(a.dtype, jnp.floating):
-        raise ValueError(f"Weights must be floating-point arrays, got {a.dtype}.")
+        raise ValueError(
+            f"{name} must be floating-point arrays, got {a.dtype}. Try `.astype(float)`."
+        )
     return a
 
 
-def _check_ndim(name: str, a: Array, *ndims: int) -> None:
-    if a.ndim not in ndims:
+def _check_ndim(name: str, a: Any, *ndims: int) -> None:
+    if jnp.ndim(a) not in ndims:
         rule = " or ".join(map(str, ndims))
-        raise ValueError(f"`{name}` must have {rule} axes, got shape {a.shape}.")
+        raise ValueError(f"`{name}` must have {rule} axes, got shape {jnp.shape(a)}.")
+
+
+def _ready(synapse: Callable, param: Array | None) -> Any:
+    """The parameter `param` of `synapse`, once there is one."""
+    if param is None:
+        raise ValueError(
+            f"{type(synapse).__name__} has no parameters yet. `ham.init_params(key)` draws those of "
+            "a whole HAM, `synapse.init_params(key, *shapes)` those of a single hypersynapse."
+        )
+    return param
 
 
 def _check_linear(W: Array, xhat1: Array, xhat2: Array) -> None:
@@ -381,17 +418,22 @@ class LinearSynapseWithBias(eqx.Module):
 
 # %% ../nbs/00_core.qmd #BiasSynapse
 class BiasSynapse(eqx.Module):
-    """A field on one layer: `E = -<b, xhat>`."""
+    """A field on one layer: `E = -<b, xhat>`. Without `b` it gets its shape from the layer."""
 
-    b: Float[Array, "*shape"] = eqx.field(converter=_as_weights)
+    b: Float[Array, "*shape"] | None = eqx.field(default=None, converter=_as_weights)
+
+    def init_params(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> "BiasSynapse":
+        """A field of zeros, unless there is one."""
+        return self if self.b is not None else BiasSynapse(jnp.zeros(shape))
 
     def __call__(self, xhat: Float[Array, "*shape"]) -> Float[Array, ""]:
-        if jnp.shape(xhat) != self.b.shape:
+        b = _ready(self, self.b)
+        if jnp.shape(xhat) != b.shape:
             raise ValueError(
-                f"A bias of shape {self.b.shape} takes an activation of that shape, "
+                f"A bias of shape {b.shape} takes an activation of that shape, "
                 f"got {jnp.shape(xhat)}."
             )
-        return -jnp.sum(self.b * xhat)
+        return -jnp.sum(b * xhat)
 
 # %% ../nbs/00_core.qmd #_as_padding
 def _as_padding(padding: Any, n: int) -> Any:
@@ -409,56 +451,122 @@ def _as_padding(padding: Any, n: int) -> Any:
     return tuple(_counts("padding", pair, 2, least=0) for pair in pairs)
 
 
+def _check_spatial(what: str, n: int, *shapes: tuple[int, ...]) -> None:
+    """Refuse shapes without `n` spatial axes and channels, and tell the nearest with them."""
+    for shape in shapes:
+        if len(shape) != n + 1:
+            nearest = shape[-(n + 1) :] + (1,) * (n + 1 - len(shape))
+            raise ValueError(
+                f"{what} activations with {n} spatial axes and their channels last, got "
+                f"{' and '.join(map(str, shapes))}. The nearest to {shape} is {nearest}."
+            )
+
+
 class ConvSynapse(eqx.Module):
     """Two layers joined by a convolution: `E = -<W * xhat1, xhat2>`.
 
-    Activations are channels-last and have no batch axis: "height width channels" for an image,
-    one axis fewer or more for a signal or a volume. The number of spatial axes is that of `W`.
-    Strides, padding and dilations are numbers or one number for each axis.
+    `ConvSynapse((3, 3), strides=2)` knows the size of its filter, and gets its channels from the
+    layers that it connects; `ConvSynapse(W)` has its weights. Activations are channels-last and
+    have no batch axis: "height width channels" for an image, one axis fewer or more for a signal
+    or a volume. Strides, padding and dilations are numbers or one number for each spatial axis.
     """
 
-    W: Float[Array, "channels_out channels_in *filter_shape"] = eqx.field(converter=_as_weights)
-    window_strides: Any = eqx.field(static=True, default=1)
-    padding: Any = eqx.field(static=True, default="SAME")  # "VALID", n, or (low, high) pairs
-    lhs_dilation: Any = eqx.field(static=True, default=1)  # holes in the input
-    rhs_dilation: Any = eqx.field(static=True, default=1)  # holes in the filter
+    W: Float[Array, "channels_out channels_in *filter_shape"] | None
+    filter_shape: tuple[int, ...] = eqx.field(static=True)
+    strides: tuple[int, ...] = eqx.field(static=True)
+    padding: Any = eqx.field(static=True)
+    dilation: tuple[int, ...] = eqx.field(static=True)
+    lhs_dilation: tuple[int, ...] = eqx.field(static=True)
 
-    def __post_init__(self):
-        _check_ndim("W", self.W, 3, 4, 5)
-        n = self.W.ndim - 2
-        self.window_strides = _counts("window_strides", self.window_strides, n)
-        self.lhs_dilation = _counts("lhs_dilation", self.lhs_dilation, n)
-        self.rhs_dilation = _counts("rhs_dilation", self.rhs_dilation, n)
-        self.padding = _as_padding(self.padding, n)
+    def __init__(
+        self,
+        filter: Any,  # its size, a number is a square; or "channels_out channels_in *filter_shape"
+        strides: Any = 1,
+        padding: Any = "SAME",  # or "VALID", a number, or one (low, high) pair for each axis
+        dilation: Any = 1,  # holes in the filter
+        lhs_dilation: Any = 1,  # holes in the input
+    ):
+        self.W, size = None, filter
+        if isinstance(filter, jax.Array | np.ndarray) and filter.ndim > 1:
+            self.W, size = _as_weights(filter), filter.shape[2:]
+            _check_ndim("filter", self.W, 3, 4, 5)
+        n = len(size) if _is_sequence(size) else 2
+        if not 1 <= n <= 3:
+            raise ValueError(f"`filter` must have 1 to 3 spatial axes, got {filter!r}.")
+        self.filter_shape = _counts("filter", size, n)
+        self.strides = _counts("strides", strides, n)
+        self.dilation = _counts("dilation", dilation, n)
+        self.lhs_dilation = _counts("lhs_dilation", lhs_dilation, n)
+        self.padding = _as_padding(padding, n)
         if self.padding == "SAME" and self.lhs_dilation != (1,) * n:
             raise ValueError("`lhs_dilation` needs an explicit `padding`, got 'SAME'.")
+
+    window_strides = property(lambda self: self.strides)  # as in `from_conv_params`
+    rhs_dilation = property(lambda self: self.dilation)
+
+    def init_params(
+        self, key: PRNGKeyArray, shape1: tuple[int, ...], shape2: tuple[int, ...]
+    ) -> "ConvSynapse":
+        """Normal weights of mean zero with Glorot's variance, unless there are weights."""
+        self._check_spatial(shape1, shape2)
+        return self if self.W is not None else self._drawn(key, shape2[-1], shape1[-1])
+
+    def _check_spatial(self, *shapes: tuple[int, ...]) -> None:
+        what = f"A filter of shape {self.filter_shape} takes"
+        _check_spatial(what, len(self.filter_shape), *shapes)
+
+    def _drawn(
+        self, key: PRNGKeyArray, channels_out: int, channels_in: int, dtype: DTypeLike = float
+    ) -> "ConvSynapse":
+        _check_key("key", key)
+        init = jax.nn.initializers.glorot_normal(in_axis=1, out_axis=0)
+        W = init(key, (channels_out, channels_in, *self.filter_shape), dtype)
+        return ConvSynapse(W, self.strides, self.padding, self.dilation, self.lhs_dilation)
 
     def forward_conv(
         self, x: Float[Array, "batch *spatial_in channels_in"]
     ) -> Float[Array, "batch *spatial_out channels_out"]:
         """The convolution of a batch `x`."""
-        n = self.W.ndim - 2
-        if x.ndim != n + 2 or x.shape[-1] != self.W.shape[1]:
+        W = _ready(self, self.W)
+        n = len(self.filter_shape)
+        if x.ndim != n + 2 or x.shape[-1] != W.shape[1]:
             raise ValueError(
-                f"A weight of shape {self.W.shape} convolves a batch with {n} spatial axes and "
-                f"{self.W.shape[1]} channels last, got shape {x.shape}."
+                f"A weight of shape {W.shape} convolves a batch with {n} spatial axes and "
+                f"{W.shape[1]} channels last, got shape {x.shape}."
             )
         channels_last = (0, n + 1, *range(1, n + 1))
         return lax.conv_general_dilated(
             x,
-            self.W,
-            self.window_strides,
+            W,
+            self.strides,
             self.padding,
             self.lhs_dilation,
-            self.rhs_dilation,
+            self.dilation,
             lax.ConvDimensionNumbers(channels_last, tuple(range(n + 2)), channels_last),
         )
+
+    def example_output(
+        self,
+        x: Float[Array, "*spatial_in channels_in"] | tuple[int, ...],  # an activation, or its shape
+        channels_out: int = 1,  # used where there are no weights yet
+    ) -> Float[Array, "*spatial_out channels_out"]:
+        """Zeros of the shape that the second layer must have when the first one is like `x`."""
+        shape = x.shape if isinstance(x, jax.Array | np.ndarray) else _counts("x", x)
+        self._check_spatial(shape)
+
+        def convolve():
+            key = jax.random.key(0)
+            synapse = self._drawn(key, channels_out, shape[-1]) if self.W is None else self
+            return synapse.forward_conv(jnp.zeros((1, *shape), jnp.result_type(synapse.W)))[0]
+
+        return jnp.zeros_like(jax.eval_shape(convolve))  # nothing is drawn or convolved
 
     def __call__(
         self,
         xhat1: Float[Array, "*spatial_in channels_in"],
         xhat2: Float[Array, "*spatial_out channels_out"],
     ) -> Float[Array, ""]:
+        self._check_spatial(jnp.shape(xhat1), jnp.shape(xhat2))
         features = self.forward_conv(xhat1[None])[0]
         if features.shape != jnp.shape(xhat2):
             raise ValueError(
@@ -481,11 +589,9 @@ class ConvSynapse(eqx.Module):
         dtype: DTypeLike = float,
     ) -> "ConvSynapse":
         """Normal weights of mean zero, with Glorot's variance."""
-        n = len(filter_shape) if isinstance(filter_shape, Sequence) else 2
         channels = _count("channels_out", channels_out), _count("channels_in", channels_in)
-        init = jax.nn.initializers.glorot_normal(in_axis=1, out_axis=0)
-        W = init(key, channels + _counts("filter_shape", filter_shape, n), dtype)
-        return cls(W, window_strides, padding, lhs_dilation, rhs_dilation)
+        empty = cls(filter_shape, window_strides, padding, rhs_dilation, lhs_dilation)
+        return empty._drawn(key, *channels, dtype)
 
 # %% ../nbs/00_core.qmd #FunctionSynapse
 class FunctionSynapse(_AbstractFunction):
@@ -520,6 +626,13 @@ def _map(f: Callable, first: _Collection, *rest: _Collection) -> Any:
     out = {name: f(a, *(dict(_items(b))[name] for b in rest)) for name, a in _items(first)}
     return out if isinstance(first, dict) else list(out.values())
 
+
+def _split(key: PRNGKeyArray | None, values: _Collection) -> Any:
+    """A key for each of `values`, the same one whatever the order of a dict; or None for each."""
+    names = sorted(name for name, _ in _items(values))
+    keys = dict.fromkeys(names) if key is None else dict(zip(names, jax.random.split(key, len(names))))
+    return _map(lambda key: key, keys if isinstance(values, dict) else list(keys.values()))
+
 # %% ../nbs/00_core.qmd #_as_collection
 def _as_collection(what: str, values: Any) -> Any:
     """A copy of `values` as a plain dict or list."""
@@ -545,6 +658,37 @@ def _as_hypersynapses(values: Any) -> Any:
     for name, synapse in _items(values):
         values[name] = _as_module(f"`hypersynapses[{name!r}]`", synapse, FunctionSynapse)
     return values
+
+
+def _draw(synapse: Any, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> Any:
+    """`synapse` with the parameters that its `init_params` draws for layers of these shapes."""
+    is_wrapped = isinstance(synapse, FunctionSynapse)
+    own = synapse.function if is_wrapped else synapse
+    init_params = getattr(own, "init_params", None)
+    if init_params is None:
+        return synapse
+    takes = signature(init_params)
+    try:
+        takes.bind(key, *shapes)
+    except TypeError:
+        n = len(takes.parameters) - 1
+        raise ValueError(
+            f"{type(own).__name__} joins {n} layer{'s' * (n != 1)}, got {len(shapes)}."
+        ) from None
+    drawn = init_params(key, *shapes)
+    if is_wrapped:
+        drawn = FunctionSynapse(drawn, **synapse.keywords)
+    return _as_module("What `init_params` returns", drawn, FunctionSynapse)
+
+
+def _drawn_shape(synapse: Any, *shapes: tuple[int, ...]) -> Any:
+    """`synapse` as `_draw` would return it, with shapes for arrays; nothing is drawn."""
+    return jax.eval_shape(lambda: _draw(synapse, jax.random.key(0), *shapes))
+
+
+def _is_ready(synapse: Any, *shapes: tuple[int, ...]) -> bool:
+    """Whether `synapse` has all the parameters that it could draw."""
+    return jax.tree.structure(synapse) == jax.tree.structure(_drawn_shape(synapse, *shapes))
 
 
 def _as_connections(connections: Any) -> tuple[Connection, ...]:
@@ -581,9 +725,9 @@ def _find(where: str, name: Any, values: _Collection) -> Any:
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"{where} is {name!r}, which is none of {names}.{hint}")
 
-# %% ../nbs/00_core.qmd #_as_states
-def _as_states(name: str, values: Any, neurons: _Collection, batch: bool = False) -> Any:
-    """`values` as a plain collection; a `ValueError` unless each layer has an array that fits."""
+# %% ../nbs/00_core.qmd #_as_like
+def _as_like(name: str, values: Any, neurons: _Collection) -> Any:
+    """`values` as a plain collection; a `ValueError` unless it has the names of the layers."""
     kind = dict if isinstance(neurons, dict) else list
     if not isinstance(values, dict if kind is dict else (list, tuple)):
         raise ValueError(
@@ -593,7 +737,12 @@ def _as_states(name: str, values: Any, neurons: _Collection, batch: bool = False
     given, wanted = [n for n, _ in _items(values)], [n for n, _ in _items(neurons)]
     if set(given) != set(wanted):
         raise ValueError(f"`{name}` must have one array for each of {wanted}, got {given}.")
-    sizes = set()
+    return kind(values)
+
+
+def _as_states(name: str, values: Any, neurons: _Collection, batch: bool = False) -> Any:
+    """`values` as a plain collection; a `ValueError` unless each layer has an array that fits."""
+    values, sizes = _as_like(name, values, neurons), set()
     for n, layer in _items(neurons):
         x, where = values[n], f"`{name}[{n!r}]`"
         _check_array(where, x)
@@ -609,10 +758,88 @@ def _as_states(name: str, values: Any, neurons: _Collection, batch: bool = False
         sizes.update(shape[:batch])
     if len(sizes) > 1:
         raise ValueError(f"The arrays in `{name}` must have one batch size, got {sorted(sizes)}.")
-    return kind(values)
+    return values
+
+# %% ../nbs/00_core.qmd #_ListNames
+class _ListNames:
+    """The names that go with positions: each one line on top of a HAM's own methods."""
+
+    neurons: Any
+    hypersynapses: Any
+    init_states: Any
+    init_params: Any
+    activations: Any
+    neuron_energies: Any
+    connection_energies: Any
+    dEdact: Any
+
+    layers = property(lambda self: self.neurons, doc="The neuron layers.")
+    synapses = property(lambda self: self.hypersynapses, doc="The hypersynapses.")
+    n_layers = property(lambda self: len(self.neurons), doc="The number of layers.")
+
+    @property
+    def layer_taus(self) -> Any:
+        """The time constant of each layer."""
+        return _map(lambda layer: layer.tau, self.neurons)
+
+    def alphas(self, dt: Any) -> Any:
+        """The step size `dt / tau` of each layer."""
+        return _map(lambda tau: dt / tau, self.layer_taus)
+
+    def layer_energy(self, xs: States) -> Array:
+        """The sum of the layers' energies."""
+        return reduce(jnp.add, jax.tree.leaves(self.neuron_energies(self.activations(xs), xs)))
+
+    def synapse_energy(self, xhats: States) -> Array:
+        """The sum of the connections' energies."""
+        return reduce(jnp.add, self.connection_energies(xhats), jnp.asarray(0.0))
+
+    def dEdg(self, xs: States, return_energy: bool = False) -> Any:
+        """`dEdact` at the activations of `xs`."""
+        return self.dEdact(self.activations(xs), xs, return_energy)
+
+    def updates(self, xs: States) -> States:
+        """The direction in which each state moves: `-dEdg`."""
+        return _map(jnp.negative, self.dEdg(xs))
+
+    def step(
+        self,
+        xs: States,
+        updates: States,  # from `updates` or `vupdates`
+        dt: Any = 0.1,
+        masks: Any = None,  # boolean arrays like `xs`, or None for a layer: True moves
+    ) -> States:
+        """The states after a step of size `dt` along `updates`, at each layer's own pace."""
+
+        def move(x, update, alpha, mask):
+            mask = jnp.ones_like(x, bool) if mask is None else jnp.asarray(mask, bool)
+            if update.shape != x.shape or mask.shape != x.shape[x.ndim - mask.ndim :]:
+                raise ValueError(
+                    f"`xs`, `updates` and `masks` must go together, got a state of shape {x.shape}, "
+                    f"an update of shape {update.shape} and a mask of shape {mask.shape}."
+                )
+            mask = jnp.broadcast_to(mask, x.shape)
+            return jnp.where(mask, x + jnp.asarray(alpha, x.dtype) * update, x)
+
+        masks = _map(lambda _: None, self.neurons) if masks is None else masks
+        given = {"xs": xs, "updates": updates, "masks": masks}
+        xs, updates, masks = (_as_like(name, a, self.neurons) for name, a in given.items())
+        return _map(move, xs, updates, self.alphas(dt), masks)
+
+    def init_states_and_params(
+        self,
+        param_key: PRNGKeyArray,
+        bs: int | None = None,  # batch size; None for a single sample
+        state_key: PRNGKeyArray | None = None,  # for random states; None for zeros
+    ) -> tuple[States, Any]:
+        """States to start from, and this memory with all its parameters."""
+        _check_key("param_key", param_key)
+        if state_key is not None:
+            _check_key("state_key", state_key)
+        return self.init_states(bs, key=state_key), self.init_params(param_key)
 
 # %% ../nbs/00_core.qmd #HAM
-class HAM(eqx.Module):
+class HAM(_ListNames, eqx.Module):
     """A hypergraph of neuron layers and hypersynapses with one total energy.
 
     Layers and hypersynapses are dicts by name or lists by position; states, activations and
@@ -625,14 +852,20 @@ class HAM(eqx.Module):
     connections: tuple[Connection, ...] = eqx.field(static=True, converter=_as_connections)
 
     def __check_init__(self):
+        drawn = {}
         for i, (layers, name) in enumerate(self.connections):
             where = f"`connections[{i}]`"
             synapse = _find(f"The hypersynapse of {where}", name, self.hypersynapses)
             shapes = [_find(f"A layer of {where}", n, self.neurons).shape for n in layers]
             told = ", ".join(f"{n!r} {shape}" for n, shape in zip(layers, shapes, strict=True))
-            _evaluate(f"Hypersynapse {name!r} of {where} with layers {told}", synapse, *shapes)
-        used = [name for _, name in self.connections]
-        if unused := [name for name, _ in _items(self.hypersynapses) if name not in used]:
+            where = f"Hypersynapse {name!r} of {where} with layers {told}"
+            if name not in drawn:  # its first connection gives it its parameters
+                try:
+                    drawn[name] = _drawn_shape(synapse, *shapes)
+                except Exception as error:  # whatever a user's method may raise
+                    raise ValueError(f"{where} cannot take layers of these shapes. {error}") from error
+            _evaluate(where, drawn[name], *shapes)
+        if unused := [name for name, _ in _items(self.hypersynapses) if name not in drawn]:
             raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
 
     @property
@@ -654,9 +887,32 @@ class HAM(eqx.Module):
         self,
         bs: int | None = None,  # batch size; None for a single sample
         dtype: DTypeLike | None = None,  # JAX's default float
+        key: PRNGKeyArray | None = None,  # for random states; None for zeros
     ) -> States:
-        """States of zeros for every layer, with a leading batch axis if there is a batch size."""
-        return _map(lambda layer: layer.init(bs, dtype), self.neurons)
+        """States for every layer, zero or standard normal, with a batch axis if there is a `bs`."""
+        if key is not None:
+            _check_key("key", key)
+        keys = _split(key, self.neurons)
+        return _map(lambda layer, key: layer.init(bs, dtype, key), self.neurons, keys)
+
+    def _shapes(self, layers: tuple[_Name, ...]) -> list[tuple[int, ...]]:
+        neurons = dict(_items(self.neurons))
+        return [neurons[name].shape for name in layers]
+
+    def init_params(self, key: PRNGKeyArray) -> "HAM":
+        """This memory with all its parameters: hypersynapses that have none yet draw them.
+
+        Any hypersynapse can take part, with a method `init_params(key, *shapes)` that gets the
+        shapes of the layers it connects, and returns a hypersynapse with parameters.
+        """
+        _check_key("key", key)
+        synapses, keys = (dict(_items(c)) for c in (self.hypersynapses, _split(key, self.hypersynapses)))
+        for layers, name in self.connections:  # where there are several, the first one draws
+            shapes = self._shapes(layers)
+            if not _is_ready(synapses[name], *shapes):
+                synapses[name] = _draw(synapses[name], keys[name], *shapes)
+        is_dict = isinstance(self.hypersynapses, dict)
+        return HAM(self.neurons, synapses if is_dict else list(synapses.values()), self.connections)
 
     def activations(self, xs: States) -> States:
         """The activations of all layers at the states `xs`."""
@@ -672,10 +928,16 @@ class HAM(eqx.Module):
     def connection_energies(self, xhats: States) -> list[Array]:
         """The energy of each connection, a list of scalars in the order of `connections`."""
         xhats = _as_states("xhats", xhats, self.neurons)
-        activation, energy = dict(_items(xhats)), dict(_items(self.hypersynapses))
+        activation, synapses = dict(_items(xhats)), dict(_items(self.hypersynapses))
+        for layers, name in self.connections:
+            if not _is_ready(synapses[name], *self._shapes(layers)):
+                raise ValueError(
+                    f"`hypersynapses[{name!r}]` has no parameters yet. `ham = ham.init_params(key)` "
+                    "draws them."
+                )
         return [
-            jnp.sum(energy[synapse](*(activation[layer] for layer in layers)))
-            for layers, synapse in self.connections
+            jnp.sum(synapses[name](*(activation[layer] for layer in layers)))
+            for layers, name in self.connections
         ]
 
     def energy_tree(self, xhats: States, xs: States) -> dict[str, Any]:
@@ -710,8 +972,24 @@ class HAM(eqx.Module):
         """This memory, which has no batch axis."""
         return self
 
+    def venergy(self, xs: States) -> Float[Array, " batch"]:
+        """`energy` of a batch."""
+        return self.vectorize().energy(xs)
+
+    def vactivations(self, xs: States) -> States:
+        """`activations` of a batch."""
+        return self.vectorize().activations(xs)
+
+    def vdEdg(self, xs: States, return_energy: bool = False) -> Any:
+        """`dEdg` of a batch."""
+        return self.vectorize().dEdg(xs, return_energy)
+
+    def vupdates(self, xs: States) -> States:
+        """`updates` of a batch."""
+        return self.vectorize().updates(xs)
+
 # %% ../nbs/00_core.qmd #VectorizedHAM
-class VectorizedHAM(eqx.Module):
+class VectorizedHAM(_ListNames, eqx.Module):
     """A `HAM` over a leading batch axis: the same methods on batches, and no others."""
 
     ham: HAM
@@ -741,9 +1019,14 @@ class VectorizedHAM(eqx.Module):
         self,
         bs: int | None = None,  # batch size, needed here
         dtype: DTypeLike | None = None,
+        key: PRNGKeyArray | None = None,
     ) -> States:
         """See `HAM.init_states`."""
-        return self.ham.init_states(_count("bs", bs, least=0), dtype)
+        return self.ham.init_states(_count("bs", bs, least=0), dtype, key)
+
+    def init_params(self, key: PRNGKeyArray) -> "VectorizedHAM":
+        """See `HAM.init_params`."""
+        return VectorizedHAM(self.ham.init_params(key))
 
     def activations(self, xs: States) -> States:
         """See `HAM.activations`."""

@@ -17,13 +17,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from .core import HAM, Lagrangian
+from .dynamics import Euler, retrieve
 from .lagrangians import lagr_softmax
 from hamux.models.dense_memory import (
     add_noise,
     dense_memory,
     memory_of,
     occlude,
-    recall,
     recalled,
     unit,
     wilson,
@@ -80,15 +80,15 @@ def draw_recall(
 ) -> Any:
     """A figure with a row for each cue: frames of its descent, and the energy beside them."""
     Figure = _extra("matplotlib.figure", "matplotlib").Figure
-    Xi = memory_of(ham).Xi
+    Xi = memory_of(ham).memories
     labels = [label for label, (xs, _) in cues.items() for _ in xs]
     target = jnp.concatenate([ks for _, ks in cues.values()])
     start = {"x": jnp.concatenate([xs for xs, _ in cues.values()])}
-    run = recall(ham.vectorize(), start, dt=0.25, steps=100, path=True)
+    run: Any = retrieve(ham.vectorize(), start, solver=Euler(0.25), trace="x", at=range(21))
     right = recalled(run.xs["x"], Xi, target)
-    path: Any = run.path
-    shown = [*np.asarray(path["x"])[list(FRAMES)], run.xs["x"], Xi[target]]
-    energies, time = np.asarray(run.energies)[:21], 0.25 * np.arange(21)
+    frames = np.asarray(run.trace.xs["x"])[:, list(FRAMES)]
+    shown = [*np.swapaxes(frames, 0, 1), run.xs["x"], Xi[target]]
+    energies, time = np.asarray(run.trace.energies), 0.25 * np.arange(21)
 
     fig = Figure(figsize=(8, 0.5 + 0.9 * len(labels)), layout="constrained", dpi=130)
     fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
@@ -107,8 +107,8 @@ def draw_recall(
         line[5].set_ylabel(sign, rotation=0, va="center", labelpad=7, fontsize=13)
         if i == labels.index(label) + (labels.count(label) - 1) // 2:  # the middle one of its kind
             line[0].set_ylabel(label, color=color, fontsize=12)
-        line[6].plot(time, energies[:, i], color=color, lw=2)
-        line[6].plot(time[list(FRAMES)], energies[list(FRAMES), i], "o", color=color, ms=4)
+        line[6].plot(time, energies[i], color=color, lw=2)
+        line[6].plot(time[list(FRAMES)], energies[i, list(FRAMES)], "o", color=color, ms=4)
         line[6].set(ylim=(energies.min() - 0.03, energies.max() + 0.05), xticks=range(6))
         line[6].spines[["top", "right"]].set_visible(False)
         line[6].tick_params(labelsize=10, labelbottom=i == len(labels) - 1)
@@ -142,7 +142,7 @@ def _number(kind: type, low: int | float, high: int | float) -> Any:
 def _picture(text: str) -> Path:
     """A converter of arguments to paths that a picture can be written to."""
     path = Path(text)
-    if path.suffix not in (".png", ".pdf", ".svg"):
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise argparse.ArgumentTypeError(f"must end in .png, .pdf or .svg, got {text}")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
@@ -158,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         "and recall them by descent on the energy.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    default = Path("figures/demo.png") if Path("figures").is_dir() else Path("demo.png")
+    # A string, for then argparse converts and so checks it, like what is given.
+    default = "figures/demo.png" if Path("figures").is_dir() else "demo.png"
     for name, kind, value, told in (
         ("memories", _number(int, 1, 1797), 1797, "how many digits to store, at most 1797"),
         ("noise", _number(float, 0, 100), 0.7, "strength of the noise, relative to a digit's"),
@@ -201,7 +202,7 @@ def _run(args: argparse.Namespace) -> None:
     rows = []
     for name, cue in cues.items():
         next_task(f"recall: {name}")
-        result = recall(ham.vectorize(), {"x": cue})
+        result: Any = retrieve(ham.vectorize(), {"x": cue}, trace=True, at=[0])
         rows.append(_row(name, recalled(result.xs["x"], Xi, target), result))
     next_task("figure")
     first = np.sort(np.unique(labels[chosen], return_index=True)[1])  # one of each class
@@ -219,11 +220,11 @@ def _run(args: argparse.Namespace) -> None:
 
 def _row(name: str, ok: Array, result: Any) -> str:
     """One line of the table."""
-    right, steps, energies = map(np.asarray, (ok, result.steps, result.energies))
-    low, high = (f"{100 * p:.1f}" for p in wilson(int(right.sum()), right.size))
-    before, after = energies[0].mean(), energies[-1].mean()
-    rate = f"{100 * right.mean():7.1f} %  {low:>5} to {high:>5}"
-    return f"{name:20} {rate} {steps.mean():7.1f} {before:9.3f} -> {after:.3f}"
+    numbers = ok, result.steps, result.trace.energies, result.energy
+    right, steps, before, after = (np.asarray(a).mean() for a in numbers)
+    low, high = (f"{100 * p:.1f}" for p in wilson(int(ok.sum()), ok.size))
+    rate = f"{100 * right:7.1f} %  {low:>5} to {high:>5}"
+    return f"{name:20} {rate} {steps:7.1f} {before:9.3f} -> {after:.3f}"
 
 # %% ../nbs/10_dense_memory.qmd #4fbe7c00
 #| eval: false

@@ -73,9 +73,9 @@ def lagr_repu(
     """
     z = _widen(x)
     n = _parameter("n", n, z, above=1.0)
-    up = z > 0
-    safe = jnp.where(up, z, 1)  # no derivative, masked or not, may meet 0 ** (n - 2)
-    return _total(jnp.where(up, safe**n, 0) / n, x)
+    down = z <= 0  # not so for `nan`, which must not turn into a silent neuron
+    safe = jnp.where(down, 1, z)  # no derivative, masked or not, may meet 0 ** (n - 2)
+    return _total(jnp.where(down, 0, safe**n) / n, x)
 
 # %% ../nbs/01_lagrangians.qmd #lagr_relu
 def lagr_relu(
@@ -115,7 +115,8 @@ def lagr_rexp(
     """The Lagrangian of `max(exp(beta * x) - 1, 0)`. Overflows along with it."""
     z = _widen(x)
     beta = _parameter("beta", beta, z)
-    return _total(_exp_excess(beta * jax.nn.relu(z)) / beta, x)
+    up = jnp.where(z <= 0, 0, z)  # `jax.nn.relu`, but with the derivative `nan` at `nan`
+    return _total(_exp_excess(beta * up) / beta, x)
 
 # %% ../nbs/01_lagrangians.qmd #lagr_tanh
 def lagr_tanh(
@@ -172,6 +173,7 @@ def lagr_softmax(
     """The Lagrangian of `softmax(beta * x)`: log-sum-exp [@krotov2021large]."""
     z = _widen(x)
     beta, axes = _parameter("beta", beta, z), _axes(z, axis)
+    z = jnp.where(jnp.isneginf(z), jnp.finfo(z.dtype).min, z)  # a mask; 0 * -inf is `nan`
     top = lax.stop_gradient(jnp.max(z, axes, keepdims=True))  # it cancels
     others = jnp.sum(jnp.exp(beta * (z - top)), axes, keepdims=True)
     return _total(top + jnp.log(others) / beta, x)
@@ -200,9 +202,11 @@ def lagr_ghostmax(
     z = _widen(x)
     beta, axes = _parameter("beta", beta, z), _axes(z, axis)
     if weights is not None:
+        if not isinstance(weights, jax.Array) and not np.all(np.asarray(weights) >= 0):
+            raise ValueError(f"`weights` must not be negative, got {weights}.")
         w = _along("weights", weights, z, axes)
-        shifted = z + jnp.log(jnp.where(w > 0, w, 1)) / beta
-        z = jnp.where(w > 0, shifted, jnp.finfo(z.dtype).min)  # like -inf, but finite
+        z = jnp.where(w <= 0, -jnp.inf, z + jnp.log(jnp.where(w <= 0, 1, w)) / beta)
+    z = jnp.where(jnp.isneginf(z), jnp.finfo(z.dtype).min, z)  # a mask, as in the softmax
     top = lax.stop_gradient(jnp.max(z, axes, keepdims=True, initial=0.0))
     others = jnp.sum(jnp.exp(beta * (z - top)), axes, keepdims=True)
     ghost = jnp.expm1(-beta * top)  # less the one that `log1p` adds: exact if all is low

@@ -67,8 +67,11 @@ def test_wrong_arguments_are_refused_in_one_line(args, message, capsys, monkeypa
 
 
 def test_a_folder_that_cannot_be_written_is_refused(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(demo, "digits", lambda: pytest.fail("work was done"))
     assert "cannot be written" in refused(capsys, "--out", tmp_path / "demo.png")
+    assert "argument --out: demo.png cannot be written" in refused(capsys)  # the default, too
 
 
 def test_help_names_every_option_and_its_default(capsys):
@@ -116,7 +119,7 @@ def test_fewer_memories_are_easier_and_the_same_seed_gives_the_same(capsys, tmp_
 
 
 def test_one_memory_and_another_format(capsys, tmp_path):
-    path = tmp_path / "one.svg"
+    path = tmp_path / "one.SVG"
     args = "--memories", 1, "--occlusion", 1, "--noise", 0, "--beta", 0.001, "--out", path
     table, _, _ = run(capsys, *args)
     assert [row[0] for row in table.values()] == [100.0] * 3  # there is nothing else to recall
