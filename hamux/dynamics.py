@@ -508,21 +508,21 @@ def _as_root_jvp(primals, tangents):
         return _map(lambda g, f, y, x: g if f is None else jnp.where(_over(f, g), g, y - x), slopes, free, ys, xs)
 
     def solve(matvec, b):
-        eps = float(jnp.finfo(jnp.result_type(*jax.tree.leaves(b))).eps)
+        eps = float(jnp.finfo(b.dtype).eps)
         b_norm = jnp.sqrt(_dot(b, b))
         x, _ = gmres(matvec, b, tol=eps ** (2 / 3), maxiter=100, solve_method="incremental")
-        left = jax.tree.map(jnp.subtract, matvec(x), b)
+        left = matvec(x) - b
         solved = jnp.sqrt(_dot(left, left)) <= eps**0.5 * b_norm
         # A sample that the loss leaves out may be anywhere.
         asked = (b_norm != 0) & (converged | jnp.isfinite(b_norm))
-        x = jax.tree.map(lambda x: jnp.where(asked, x, 0), x)
-        x = eqx.error_if(x, asked & ~converged, _NOT_AT_REST)
+        x = eqx.error_if(jnp.where(asked, x, 0), asked & ~converged, _NOT_AT_REST)
         return eqx.error_if(x, asked & ~solved, _SINGULAR)
 
     _, by_inputs = jax.jvp(lambda ham, xs: equation(ham, xs, somewhere), (ham, xs), (dham, dxs))
     _, by_states = jax.linearize(lambda ys: equation(ham, xs, ys), somewhere)
-    moved = lax.custom_linear_solve(by_states, by_inputs, solve, solve)
-    return root, jax.tree.map(lambda ok, dy: jnp.where(ok, -dy, 0), finite, moved)
+    b, unravel = ravel_pytree(by_inputs)  # a single vector: JAX 0.5 stumbles over parts of zero
+    moved = lax.custom_linear_solve(lambda v: ravel_pytree(by_states(unravel(v)))[0], b, solve, solve)
+    return root, jax.tree.map(lambda ok, dy: jnp.where(ok, -dy, 0), finite, unravel(moved))
 
 
 _NOT_AT_REST = (
