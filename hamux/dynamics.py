@@ -777,7 +777,7 @@ class VectorField(eqx.Module):
     """The right-hand side of the flow, as `f(t, xs, args)`; made by `vector_field`."""
 
     ham: AnyHAM
-    free: Any  # what is not clamped, as `_as_free` has it
+    free: Any  # what is not clamped: for each layer None, or a mask
 
     def __call__(self, t: Any, xs: States, args: States | None = None) -> States:
         """The velocity of each state, at any time `t`.
