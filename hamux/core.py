@@ -32,7 +32,7 @@ def _as_leaf(a: Any) -> Any:
     if isinstance(a, np.ndarray):
         a = jnp.asarray(a)
     if isinstance(a, jax.Array):
-        return jnp.asarray(a, a.dtype)
+        return jnp.asarray(a, a.dtype) if a.weak_type else a
     return a.item() if isinstance(a, np.generic) else a
 
 
@@ -171,9 +171,14 @@ def _widen(a: Any) -> Any:
     return jnp.asarray(a, jnp.float32) if is_array and a.dtype.itemsize < 4 else a
 
 
+def _inner(a: Array, b: Array) -> Array:
+    """The inner product of two arrays of one shape, which rounds little."""
+    return jnp.vdot(a, b, precision="highest")
+
+
 @eqx.filter_custom_jvp
 def _legendre(F, xhat, x):
-    return jnp.sum(xhat * x) - F(x)
+    return _inner(xhat, x) - F(x)
 
 
 @_legendre.def_jvp
@@ -183,7 +188,7 @@ def _legendre_jvp(primals, tangents):
     E = _legendre(F, xhat, x)
     dE = jnp.zeros_like(E)
     if dxhat is not None:
-        dE += jnp.sum(dxhat * x).astype(E.dtype)
+        dE += _inner(dxhat, x).astype(E.dtype)
     if jax.tree.leaves(dF):
         dE -= eqx.filter_jvp(lambda F: F(x), (F,), (dF,))[1].astype(E.dtype)
     return E, dE

@@ -8,6 +8,7 @@ __all__ = ['AnyHAM', 'step', 'Outcome', 'Euler', 'Descent', 'Trace', 'Retrieval'
 
 # %% ../nbs/04_dynamics.qmd #imports
 import math
+import textwrap
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial, reduce
@@ -20,11 +21,10 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
-from jax.scipy.sparse.linalg import gmres
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .core import HAM, NeuronLayer, States, VectorizedHAM, _as_leaf, _as_name, _as_states
-from .core import _count, _counts, _find, _items, _map, _widen
+from .core import _count, _counts, _find, _inner, _items, _map, _widen
 from .lagrangians import RealScalarLike
 
 # %% ../nbs/04_dynamics.qmd #AnyHAM
@@ -68,7 +68,14 @@ def _as_number(name: str, value: Any, zero: bool = False) -> Array:
     if not good:
         rule = "a single number, 0 or more" if zero else "a single number, positive and finite"
         raise ValueError(f"`{name}` must be {rule}, got {value!r}.")
-    return jnp.asarray(value, jnp.result_type(float))  # of strong type: weak ones are traced again
+    make = jnp.asarray if isinstance(value, jax.Array) else np.asarray  # which is faster
+    return make(value, jnp.result_type(float))  # of strong type: weak ones are traced again
+
+
+def _as_arrays(ham: AnyHAM, xs: States) -> States:
+    """`xs`, checked, as arrays of strong type."""
+    xs = _as_states("xs", xs, ham.neurons, isinstance(ham, VectorizedHAM))
+    return jax.tree.map(lambda x: jnp.asarray(_as_leaf(x)), xs)
 
 
 def _as_free(ham: AnyHAM, clamped: Any, xs: States | None = None) -> Any:
@@ -117,7 +124,7 @@ def step(
     clamped: Any = None,  # what is held, see `retrieve`
 ) -> States:
     """The states after one Euler step of the dynamics, `x - dt / tau * dE/dxhat`."""
-    xs = jax.tree.map(jnp.asarray, _as_states("xs", xs, ham.neurons, isinstance(ham, VectorizedHAM)))
+    xs = _as_arrays(ham, xs)
     slopes = ham.dEdact(ham.activations(xs), xs)
     return _move(xs, _as_number("dt", dt), _velocity(ham, _as_free(ham, clamped, xs), slopes))
 
@@ -151,7 +158,7 @@ class _Point(eqx.Module):
 def _dot(a: Any, b: Any) -> Array:
     """The inner product of two collections, in at least 32 bits."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return reduce(jnp.add, [jnp.sum(_widen(x) * _widen(y)) for x, y in pairs])
+    return reduce(jnp.add, [_inner(_widen(x), _widen(y)) for x, y in pairs])
 
 
 def _norm(free: Any, slopes: States) -> Array:
@@ -220,8 +227,8 @@ _SENTENCES = {
 
 def _outcome(*cases: tuple[Any, Outcome]) -> Array:
     """The outcome of the first case whose condition holds, or RUNNING."""
-    conditions, outcomes = zip(*cases, strict=True)
-    return jnp.select(conditions, [jnp.int32(o) for o in outcomes], jnp.int32(Outcome.RUNNING))
+    choose = lambda later, case: jnp.where(case[0], jnp.int32(case[1]), later)
+    return reduce(choose, reversed(cases), jnp.int32(Outcome.RUNNING))
 
 # %% ../nbs/04_dynamics.qmd #Euler
 class Euler(eqx.Module):
@@ -299,15 +306,15 @@ def _next_dt(
     y = _only_free(free, jax.tree.map(jnp.subtract, trial.slopes, point.slopes))
     y_per_tau = jax.tree.map(jnp.negative, _velocity(ham, free, y))
     _, Hy = jax.jvp(ham.activations, (trial.xs,), (y,))
-    flat = _ratio(_dot(s, y), _dot(y_per_tau, y), min(taus))
-    natural = _ratio(bend, _dot(y_per_tau, Hy), jnp.where(bend < 0, 3 * dt, flat))
+    flat = _secant(_dot(s, y), _dot(y_per_tau, y), dt, min(taus))
+    natural = _secant(bend, _dot(y_per_tau, Hy), dt, flat)
     return jnp.minimum(natural, 10 * max(taus)), jnp.minimum(flat, 10 * max(taus))
 
 
-def _ratio(a: Array, b: Array, otherwise: Any) -> Array:
-    """`a / b` if both are positive."""
-    both = (a > 0) & (b > 0)
-    return jnp.where(both, a / jnp.where(both, b, 1), otherwise)
+def _secant(a: Array, b: Array, dt: Array, flat: Any) -> Array:
+    """The step `a / b` where the energy is curved upward, and three times the last where it is curved downward."""
+    up = (a > 0) & (b > 0)
+    return jnp.where(up, a / jnp.where(up, b, 1), jnp.where(a < 0, 3 * dt, flat))
 
 
 def _speed(ham: HAM, free: Any, point: _Point) -> Array:
@@ -323,7 +330,7 @@ def _same(a: Any, b: Any) -> Array:
 class Trace(eqx.Module):
     """What was recorded on the way. A sample that has come to its end stays where it is."""
 
-    steps: Int[Array, " time"]  # when
+    steps: Int[Array, " time"]  # when, the same for all samples
     energies: Float[Array, "*batch time"]
     xs: dict[Any, Float[Array, "..."]]  # layers by name, "*batch time *shape"
 
@@ -366,7 +373,7 @@ class Retrieval(eqx.Module):
             where = "" if layer < 0 else f" It happens in layer {names[layer]!r}."
             title = outcome.name.lower().replace("_", " ")
             lines.append(f"{count if len(ends) > 1 else ''}{title}. {outcome.sentence}{where}")
-        return "\n".join(lines) or "no samples"
+        return "\n".join(textwrap.fill(line, 84) for line in lines) or "no samples"
 
 
 def _span(values: Array, form: str = "d") -> str:
@@ -426,8 +433,8 @@ def _roll(ham: HAM, free: Any, xs: States, solver: Any, tol: Array, plan: _Plan)
     with_energy = solver.looks_at_energy or plan.names is not None
     evaluate = partial(_evaluate, ham, free, tol, with_energy=with_energy)
 
-    def settled(run):
-        rests = (run.outcome == Outcome.RUNNING) & run.point.at_rest
+    def settled(run, at_rest):
+        rests = (run.outcome == Outcome.RUNNING) & at_rest
         outcome = jnp.where(rests, jnp.int32(Outcome.CONVERGED), run.outcome)
         return plan.record(eqx.tree_at(lambda run: run.outcome, run, outcome))
 
@@ -438,12 +445,14 @@ def _roll(ham: HAM, free: Any, xs: States, solver: Any, tol: Array, plan: _Plan)
         point = jax.tree.map(partial(jnp.where, accept), trial, old)
         dt = jnp.where(outcome == Outcome.RUNNING, dt, run.dt)  # of what went wrong, to be looked at
         taken = run.taken + accept.astype(jnp.int32)
-        return settled(_Run(point, dt, memory, outcome, taken, run.tried + 1, trial.excess, run.trace))
+        run = _Run(point, dt, memory, outcome, taken, run.tried + 1, trial.excess, run.trace)
+        return settled(run, accept & trial.at_rest)
 
     point, zero = evaluate(xs), jnp.int32(0)
     dt, memory = solver.init(ham, point)
     outcome = _outcome((~point.finite, Outcome.NOT_FINITE))
-    start = settled(_Run(point, dt, memory, outcome, zero, zero, point.excess, plan.blank(point)))
+    start = _Run(point, dt, memory, outcome, zero, zero, point.excess, plan.blank(point))
+    start = settled(start, point.at_rest)
     going = lambda run: (run.outcome == Outcome.RUNNING) & (run.tried < plan.steps)
     if plan.gradient == "unrolled":
         # Not `lax.cond`, which under `jax.vmap` makes a copy of the parameters for every sample.
@@ -508,6 +517,8 @@ def _as_root_jvp(primals, tangents):
         return _map(lambda g, f, y, x: g if f is None else jnp.where(_over(f, g), g, y - x), slopes, free, ys, xs)
 
     def solve(matvec, b):
+        from jax.scipy.sparse.linalg import gmres  # here, since few need it and it is slow to import
+
         eps = float(jnp.finfo(b.dtype).eps)
         b_norm = jnp.sqrt(_dot(b, b))
         x, _ = gmres(matvec, b, tol=eps ** (2 / 3), maxiter=100, solve_method="incremental")
@@ -593,7 +604,11 @@ def _retrieve(ham: AnyHAM, free: Any, xs: States, solver: Any, tol: Array, plan:
         has_batch = lambda layer, mask: mask is not None and mask.ndim > len(layer.shape)
         axes = _map(lambda layer, mask: 0 if has_batch(layer, mask) else None, ham.neurons, free)
         roll = jax.vmap(roll, (axes, 0))
-    return roll(free, xs)
+    result = roll(free, xs)
+    if plan.names is None:
+        return result
+    # Not for each sample: `jax.vmap` gives everything that comes out the axis of the batch.
+    return eqx.tree_at(lambda result: result.trace.steps, result, jnp.asarray(plan.at, jnp.int32))
 
 # %% ../nbs/04_dynamics.qmd #retrieve
 def retrieve(
@@ -636,8 +651,7 @@ def _as_start(ham: AnyHAM, xs: States | None, key: PRNGKeyArray | None, bs: int 
     if xs is None:
         dtypes = {a.dtype for a in jax.tree.leaves(ham)}
         xs = ham.init_states(bs, dtypes.pop() if len(dtypes) == 1 else None, key)
-    xs = _as_states("xs", xs, ham.neurons, isinstance(ham, VectorizedHAM))
-    return jax.tree.map(lambda x: jnp.asarray(_as_leaf(x)), xs)
+    return _as_arrays(ham, xs)
 
 
 def _as_plan(ham: AnyHAM, steps: int, trace: Any, at: Iterable[int] | None, gradient: str) -> _Plan:
@@ -744,7 +758,7 @@ def sample(
     """
     draws, every = _count("draws", draws), _count("every", every)
     temperature, dt = _as_number("temperature", temperature), _as_number("dt", dt)
-    xs = _as_states("xs", xs, ham.neurons, batch=isinstance(ham, VectorizedHAM))
+    xs = _as_arrays(ham, xs)
     return Samples(*_sample(ham, xs, _as_free(ham, clamped), key, temperature, dt, draws, every))
 
 

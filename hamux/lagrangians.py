@@ -60,7 +60,7 @@ def lagr_identity(
 ) -> Float[Array, ""]:
     """The Lagrangian of linear neurons, `xhat = x`: half the sum of squares."""
     z = _widen(x)
-    return _total(0.5 * z * z, x)
+    return _total(0.5 * jnp.square(z), x)
 
 # %% ../nbs/01_lagrangians.qmd #lagr_repu
 def lagr_repu(
@@ -173,8 +173,9 @@ def lagr_softmax(
     """The Lagrangian of `softmax(beta * x)`: log-sum-exp [@krotov2021large]."""
     z = _widen(x)
     beta, axes = _parameter("beta", beta, z), _axes(z, axis)
-    z = jnp.where(jnp.isneginf(z), jnp.finfo(z.dtype).min, z)  # a mask; 0 * -inf is `nan`
-    top = lax.stop_gradient(jnp.max(z, axes, keepdims=True))  # it cancels
+    lowest = jnp.finfo(z.dtype).min
+    top = lax.stop_gradient(jnp.maximum(jnp.max(z, axes, keepdims=True), lowest))  # it cancels
+    z = jnp.where(jnp.isneginf(z), lowest, z)  # a mask; 0 * -inf is `nan`
     others = jnp.sum(jnp.exp(beta * (z - top)), axes, keepdims=True)
     return _total(top + jnp.log(others) / beta, x)
 

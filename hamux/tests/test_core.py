@@ -866,6 +866,11 @@ def test_both_forms_are_one_memory():
     b = eqx.tree_at(lambda h: h.synapses[0].W, b, W)
     xs = a.init_states(key=key)
     np.testing.assert_allclose(a.energy(xs), b.energy([xs[n] for n in a.layers]), rtol=1e-6)
+    # A list of layers goes with a dict of hypersynapses, too.
+    connections = [([0, 1], "conv"), ([0, 2], "conv"), ([2], "b")]
+    mixed = HAM(list(by_name.layers.values()), by_name.synapses, connections).init_params(key)
+    assert eqx.tree_equal(mixed.synapses["conv"], a.synapses["conv"], typematch=True)
+    np.testing.assert_allclose(a.energy(xs), mixed.energy([xs[n] for n in a.layers]), rtol=1e-6)
 
 
 def test_keys_do_not_depend_on_the_order_of_a_dict():

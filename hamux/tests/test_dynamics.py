@@ -529,6 +529,9 @@ def test_trace_repeats_the_end_and_holds_what_was_asked_for():
     assert (every.trace.xs["v"][0] == xs["v"]).all() and n < 50
     energies = jax.vmap(two_layers().energy)(every.trace.xs)
     np.testing.assert_allclose(every.trace.energies, energies, rtol=1e-5)
+    batch = hmx.retrieve(two_layers().vectorize(), jax.tree.map(lambda x: x[None], xs), trace="h", steps=50, at=[50, 0, 7])
+    assert batch.trace.steps.tolist() == [0, 7, 50]  # one for all samples
+    assert batch.trace.energies.shape == (1, 3) and batch.trace.xs["h"].shape == (1, 3, 4)
     euler = hmx.retrieve(two_layers(), xs, solver=hmx.Euler(0.3), trace="v", steps=5)
     step = xs
     for i in range(6):
@@ -686,7 +689,9 @@ def test_masks_of_a_batch_have_its_size(untyped):
 def test_results_in_words():
     ham, xs = two_layers(), like(1, two_layers().init_states(6))
     mixed = {**xs, "v": xs["v"].at[1].set(jnp.nan)}
-    text = str(hmx.retrieve(ham.vectorize(), mixed))
+    wrapped = str(hmx.retrieve(ham.vectorize(), mixed))
+    assert max(map(len, wrapped.splitlines())) <= 84
+    text = wrapped.replace("\n", " ")
     assert "5 of 6 samples: converged." in text and "1 of 6 samples: not finite." in text and "layer 'v'" in text
     assert "samples" not in str(hmx.retrieve(ham, jax.tree.map(lambda a: a[0], xs)))
     assert str(hmx.retrieve(ham.vectorize(), ham.init_states(0))) == "no samples"
