@@ -6,9 +6,9 @@
 __all__ = ['Biased', 'IdentityLayer', 'RepuLayer', 'ReluLayer', 'ExpLayer', 'RexpLayer', 'TanhLayer', 'SigmoidLayer',
            'SoftmaxLayer', 'GhostmaxLayer', 'LayerNormLayer', 'SphericalNormLayer']
 
-# %% ../nbs/02_layers.qmd #_Shape
+# %% ../nbs/02_layers.qmd #imports
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,8 +21,6 @@ from .lagrangians import RealScalarLike, _widen, lagr_exp, lagr_ghostmax, lagr_i
 from .lagrangians import lagr_layernorm, lagr_relu, lagr_repu, lagr_rexp, lagr_sigmoid
 from .lagrangians import lagr_softmax, lagr_spherical_norm, lagr_tanh
 
-_Shape: TypeAlias = int | Sequence[int]
-_Axis: TypeAlias = int | tuple[int, ...] | None  # None means all of them together
 
 # %% ../nbs/02_layers.qmd #Biased
 class Biased(eqx.Module):
@@ -40,7 +38,7 @@ class Biased(eqx.Module):
 # %% ../nbs/02_layers.qmd #_layer
 def _layer(
     lagrangian: Callable,
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     tau: float,
     use_bias: bool,
     key: PRNGKeyArray | None,
@@ -54,7 +52,7 @@ def _layer(
 
 # %% ../nbs/02_layers.qmd #IdentityLayer
 def IdentityLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,
@@ -65,7 +63,7 @@ def IdentityLayer(
 
 # %% ../nbs/02_layers.qmd #RepuLayer
 def RepuLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     n: RealScalarLike,  # the degree, greater than 1
     tau: float = 1.0,  # time constant, positive
@@ -77,7 +75,7 @@ def RepuLayer(
 
 # %% ../nbs/02_layers.qmd #ReluLayer
 def ReluLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,
@@ -88,7 +86,7 @@ def ReluLayer(
 
 # %% ../nbs/02_layers.qmd #ExpLayer
 def ExpLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     tau: float = 1.0,  # time constant, positive
@@ -100,7 +98,7 @@ def ExpLayer(
 
 # %% ../nbs/02_layers.qmd #RexpLayer
 def RexpLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     tau: float = 1.0,  # time constant, positive
@@ -112,7 +110,7 @@ def RexpLayer(
 
 # %% ../nbs/02_layers.qmd #TanhLayer
 def TanhLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     tau: float = 1.0,  # time constant, positive
@@ -124,7 +122,7 @@ def TanhLayer(
 
 # %% ../nbs/02_layers.qmd #SigmoidLayer
 def SigmoidLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     tau: float = 1.0,  # time constant, positive
@@ -136,10 +134,10 @@ def SigmoidLayer(
 
 # %% ../nbs/02_layers.qmd #SoftmaxLayer
 def SoftmaxLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    axis: _Axis = -1,  # who competes; the rest is independent
+    axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is independent
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,
     key: PRNGKeyArray | None = None,  # of the bias; None for zeros
@@ -149,10 +147,10 @@ def SoftmaxLayer(
 
 # %% ../nbs/02_layers.qmd #GhostmaxLayer
 def GhostmaxLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    axis: _Axis = -1,  # who competes; the rest is independent
+    axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is independent
     weights: Real[ArrayLike, "..."] | None = None,  # over `axis`; if integers, a mask
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,
@@ -163,11 +161,11 @@ def GhostmaxLayer(
 
 # %% ../nbs/02_layers.qmd #LayerNormLayer
 def LayerNormLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     gamma: RealScalarLike = 1.0,  # scale, positive
     delta: Real[ArrayLike, "..."] = 0.0,  # offset, a number or an array over `axis`
-    axis: _Axis = -1,  # what is normalised together
+    axis: int | tuple[int, ...] | None = -1,  # what is normalised together
     eps: RealScalarLike = 1e-5,  # added to the variance, positive
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,
@@ -179,11 +177,11 @@ def LayerNormLayer(
 
 # %% ../nbs/02_layers.qmd #SphericalNormLayer
 def SphericalNormLayer(
-    shape: _Shape,
+    shape: int | Sequence[int],  # of one state
     *,
     gamma: RealScalarLike = 1.0,  # scale, positive
     delta: Real[ArrayLike, "..."] = 0.0,  # offset, a number or an array over `axis`
-    axis: _Axis = -1,  # what is normalised together
+    axis: int | tuple[int, ...] | None = -1,  # what is normalised together
     eps: RealScalarLike = 1e-5,  # added to the squared norm, positive
     tau: float = 1.0,  # time constant, positive
     use_bias: bool = False,

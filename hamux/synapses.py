@@ -173,6 +173,12 @@ def _as_patterns(patterns: tuple[Any, ...]) -> tuple[Array, ...]:
         )
     return arrays
 
+
+def _product(axes: str, a: Array, b: Array) -> Array:
+    """`jnp.einsum`, in at least 32 bits: products of 16 bits overflow in them."""
+    is_narrow = jnp.result_type(a, b).itemsize < 4
+    return jnp.einsum(axes, a, b, preferred_element_type=jnp.float32 if is_narrow else None)
+
 # %% ../nbs/03_synapses.qmd #DenseMemory
 class DenseMemory(eqx.Module):
     """Memories, with their hidden neurons integrated out: `E = -L(Xi xhat)`.
@@ -226,11 +232,8 @@ class DenseMemory(eqx.Module):
         rows, Xi = _rows(self, *xhats), self.memories
         if Xi.shape[-1] != (D := sum(row.shape[1] for row in rows)):
             raise ValueError(f"`Xi` must have {D} columns for these layers, got shape {Xi.shape}.")
-        dtype = jnp.result_type(Xi, *rows)
-        wide = jnp.float32 if dtype.itemsize < 4 else None  # products of 16 bits overflow in them
-        axes = 1, Xi.ndim - 1
-        h = jnp.tensordot(jnp.concatenate(rows, 1), Xi, axes, preferred_element_type=wide)
-        return -jnp.sum(jax.vmap(self.lagrangian)(h)).astype(dtype)
+        h = _product("rd,...d->r...", jnp.concatenate(rows, 1), Xi)
+        return -jnp.sum(jax.vmap(self.lagrangian)(h)).astype(jnp.result_type(Xi, *rows))
 
     @classmethod
     def store(
@@ -349,7 +352,7 @@ class _AbstractAttention(eqx.Module):
                 )
         q = jnp.einsum("hyd,td->hty", Wq, _tokens(xhat1))
         k = jnp.einsum("hyd,td->hty", Wk, _tokens(xhat2))
-        return _widen(jnp.einsum("hqy,hky->hqk", q, k))
+        return _product("hqy,hky->hqk", q, k)
 
     def _allowed(self, queries: int, keys: int) -> Bool[Array, "queries keys"] | None:
         mask = None if self.mask is None else self.mask.tree
