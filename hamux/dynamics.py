@@ -163,6 +163,11 @@ def _dot(a: Any, b: Any) -> Array:
     return reduce(jnp.add, [_inner(_widen(x), _widen(y)) for x, y in pairs])
 
 
+def _coarsest_eps(xs: States) -> float:
+    """The largest unit of rounding among the types of the states."""
+    return max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(xs))
+
+
 def _norm(free: Any, slopes: States) -> Array:
     """The Euclidean norm of the slopes of what is free; its own slope at zero is zero."""
     g = _only_free(free, slopes)
@@ -193,7 +198,7 @@ def _evaluate(ham: HAM, free: Any, tol: Array, xs: States, with_energy: bool) ->
         return _Point(xs, slopes, excess)
     # A layer's energy is itself a difference, whose terms are of the size of <xhat, x>.
     sizes = [jax.tree.map(jnp.abs, tree) for tree in (xhats, xs)]
-    eps = max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(xs))
+    eps = _coarsest_eps(xs)
     return _Point(xs, slopes, excess, xhats, energy, 4 * eps * (magnitude + _dot(*sizes)))
 
 # %% ../nbs/04_dynamics.qmd #Outcome
@@ -514,6 +519,8 @@ def _as_root_jvp(primals, tangents):
     finite = jax.tree.map(jnp.isfinite, root)
     somewhere = jax.tree.map(lambda ok, y: jnp.where(ok, y, 0), finite, root)
 
+    eps = _coarsest_eps(root)
+
     def equation(ham, xs, ys):
         slopes = ham.dEdact(ham.activations(ys), ys)
         return _map(lambda g, f, y, x: g if f is None else jnp.where(_over(f, g), g, y - x), slopes, free, ys, xs)
@@ -521,7 +528,6 @@ def _as_root_jvp(primals, tangents):
     def solve(matvec, b):
         from jax.scipy.sparse.linalg import gmres  # here, since few need it and it is slow to import
 
-        eps = float(jnp.finfo(b.dtype).eps)
         b_norm = jnp.sqrt(_dot(b, b))
         x, _ = gmres(matvec, b, tol=eps ** (2 / 3), maxiter=100, solve_method="incremental")
         left = matvec(x) - b
@@ -641,7 +647,7 @@ def retrieve(
     if gradient not in _GRADIENTS:
         raise ValueError(f"`gradient` must be one of {_GRADIENTS}, got {gradient!r}.")
     xs = _as_start(ham, xs, key, bs)
-    eps = max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(xs))
+    eps = _coarsest_eps(xs)
     tol = _as_number("tol", eps ** (2 / 3) if tol is None else tol, zero=True)
     plan = _as_plan(ham, _count("steps", steps, least=0), trace, at, gradient)
     return _retrieve(ham, _as_free(ham, clamped, xs), xs, solver, tol, plan)
