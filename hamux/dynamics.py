@@ -139,7 +139,8 @@ class _Point(eqx.Module):
     excess: Any  # for each layer, by how much its free slopes are too large for a state at rest
     xhats: Any = None  # this and the rest only for a solver that looks at energies
     energy: Any = None
-    noise: Any = None  # how far rounding may have moved the energy
+    height: Any = None  # the energy without that of layers that are wholly clamped, which is large and constant
+    noise: Any = None  # how far rounding may have moved the height
 
     @property
     def at_rest(self) -> Array:
@@ -175,10 +176,17 @@ def _norm(free: Any, slopes: States) -> Array:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), square)
 
 
-def _sums(ham: HAM, xhats: States, xs: States) -> tuple[Array, Array]:
-    """The energy, and the sum of the magnitudes of its terms, in at least 32 bits."""
-    terms = [_widen(e) for e in jax.tree.leaves(ham.energy_tree(xhats, xs))]
-    return reduce(jnp.add, terms), reduce(jnp.add, map(jnp.abs, terms))
+def _sums(ham: HAM, free: Any, xhats: States, xs: States) -> tuple[Array, tuple[Array, Array]]:
+    """The energy; and without the layers that are wholly clamped, it and the sum of the magnitudes of its terms."""
+    tree = jax.tree.map(_widen, ham.energy_tree(xhats, xs))
+    moving = tree | {"neurons": _map(_where_free, free, tree["neurons"])}
+    energy, height = (reduce(jnp.add, jax.tree.leaves(terms)) for terms in (tree, moving))
+    return energy, (height, reduce(jnp.add, map(jnp.abs, jax.tree.leaves(moving))))
+
+
+def _where_free(mask: Array | None, value: Array) -> Array:
+    """`value`, or zero where all of a layer is clamped."""
+    return value if mask is None else jnp.where(jnp.any(mask), value, 0)
 
 
 def _excess(mask: Array | None, g: Array, x: Array, tol: Array) -> Array:
@@ -191,15 +199,15 @@ def _excess(mask: Array | None, g: Array, x: Array, tol: Array) -> Array:
 def _evaluate(ham: HAM, free: Any, tol: Array, xs: States, with_energy: bool) -> _Point:
     """One evaluation of the energy gradient."""
     xhats = ham.activations(xs)
-    sums = jax.value_and_grad(partial(_sums, ham), has_aux=True)
-    (energy, magnitude), slopes = sums(xhats, xs)
+    sums = jax.value_and_grad(partial(_sums, ham, free), has_aux=True)
+    (energy, (height, magnitude)), slopes = sums(xhats, xs)
     excess = _map(partial(_excess, tol=tol), free, slopes, xs)
     if not with_energy:
         return _Point(xs, slopes, excess)
     # A layer's energy is itself a difference, whose terms are of the size of <xhat, x>.
-    sizes = [jax.tree.map(jnp.abs, tree) for tree in (xhats, xs)]
-    eps = _coarsest_eps(xs)
-    return _Point(xs, slopes, excess, xhats, energy, 4 * eps * (magnitude + _dot(*sizes)))
+    sizes = _map(lambda mask, *pair: _where_free(mask, _dot(*map(jnp.abs, pair))), free, xhats, xs)
+    noise = 4 * _coarsest_eps(xs) * reduce(jnp.add, jax.tree.leaves(sizes), magnitude)
+    return _Point(xs, slopes, excess, xhats, energy, height, noise)
 
 # %% ../nbs/04_dynamics.qmd #Outcome
 class Outcome(IntEnum):
@@ -228,7 +236,9 @@ _SENTENCES = {
         "`stop_gradient`, a mask on some of the neurons that compete in one softmax or normalisation)."
     ),
     Outcome.UNBOUNDED: "The energy falls without end, out of the range of its type: it has no minimum on this way.",
-    Outcome.NOT_FINITE: "The next step is not finite; the states are the last finite ones. With `Euler`, try a smaller `dt`.",
+    Outcome.NOT_FINITE: (
+        "A number is not finite, after the next step or already at the start. With `Euler`, try a smaller `dt`."
+    ),
 }
 
 
@@ -262,8 +272,8 @@ class Descent(eqx.Module):
 
     def init(self, ham: HAM, point: _Point) -> tuple[Array, Any]:
         """The first step size; the lowest energy, its rounding, and how many steps were refused in a row."""
-        first = jnp.asarray(min(layer.tau for _, layer in _items(ham.neurons)), point.energy.dtype)
-        return first, lax.stop_gradient((point.energy, point.noise, jnp.int32(0)))
+        first = jnp.asarray(min(layer.tau for _, layer in _items(ham.neurons)), point.height.dtype)
+        return first, lax.stop_gradient((point.height, point.noise, jnp.int32(0)))
 
     def judge(
         self, ham: HAM, free: Any, point: _Point, trial: _Point, dt: Array, memory: Any
@@ -274,10 +284,10 @@ class Descent(eqx.Module):
         before, after = _dot(point.slopes, moved), _dot(trial.slopes, moved)
         rounding = jnp.maximum(noise, trial.noise)
         enough = 0.1 * jnp.minimum(before, 0)
-        fell = trial.energy <= lowest + jnp.minimum(enough, -rounding)
-        level = trial.energy <= lowest + rounding
+        fell = trial.height <= lowest + jnp.minimum(enough, -rounding)
+        level = trial.height <= lowest + rounding
         # Saturated neurons may be far from rest where even their slopes can tell no two energies apart.
-        calm = jnp.abs(before) + jnp.abs(after) <= rounding
+        calm = jnp.abs(before) + jnp.abs(after) <= _blur(free, point, trial, moved)
         speed = _speed(ham, free, point)
         shrank = _speed(ham, free, trial) <= speed
         accept = trial.finite & (fell | (level & (((before + after) / 2 <= enough) | (calm & shrank))))
@@ -291,17 +301,18 @@ class Descent(eqx.Module):
         dt = jnp.where(accept, longer, dt * jnp.clip(shorter, 0.1, 0.5))
 
         again, refused = refused > 0, jnp.where(accept, 0, refused + 1)
-        lower = accept & (trial.energy < lowest)
-        memory = jnp.where(lower, trial.energy, lowest), jnp.where(lower, trial.noise, noise), refused
-        bottomless = lowest < -(float(jnp.finfo(lowest.dtype).max) ** 0.5)
+        lower = accept & (trial.height < lowest)
+        memory = jnp.where(lower, trial.height, lowest), jnp.where(lower, trial.noise, noise), refused
+        deep = lowest < -(float(jnp.finfo(lowest.dtype).max) ** (1 / 3))
+        far = reduce(jnp.logical_or, [jnp.max(jnp.abs(x)) > _largest(x) / 16 for x in jax.tree.leaves(point.xs)])
+        in_range = trial.finite & jnp.isfinite(before) & jnp.isfinite(after)
         hopeless = refused > 30  # a step of 1e-9 to 1e-30 of the first one that was refused
         outcome = _outcome(
-            (~trial.finite & bottomless, Outcome.UNBOUNDED),
+            (~in_range & (deep | far), Outcome.UNBOUNDED),
             (~trial.finite & hopeless, Outcome.NOT_FINITE),
             (hopeless | (again & _same(point.xs, trial.xs)), Outcome.STALLED),
         )
-        # Which way a sample goes is differentiated, how it found its step sizes is not.
-        return accept, *lax.stop_gradient((dt, memory)), outcome
+        return accept, dt, lax.stop_gradient(memory), outcome
 
 
 def _next_dt(
@@ -318,6 +329,15 @@ def _next_dt(
     return jnp.minimum(natural, 10 * max(taus)), jnp.minimum(flat, 10 * max(taus))
 
 
+def _blur(free: Any, point: _Point, trial: _Point, moved: Any) -> Array:
+    """How far rounding may have moved the products of the slopes at the two points with the way between them."""
+    sizes = lambda f: jax.tree.map(lambda a, b: jnp.abs(_widen(a)) + jnp.abs(_widen(b)), f(point), f(trial))
+    slopes = sizes(lambda p: _only_free(free, p.slopes))
+    way = jax.tree.map(jnp.abs, moved)
+    eps = _coarsest_eps(point.xs)
+    return 4 * eps * (_dot(slopes, sizes(lambda p: p.xhats)) + _dot(sizes(lambda p: p.xs), way))
+
+
 def _secant(a: Array, b: Array, dt: Array, flat: Any) -> Array:
     """The step `a / b` where the energy is curved upward, and three times the last where it is curved downward."""
     up = (a > 0) & (b > 0)
@@ -327,6 +347,10 @@ def _secant(a: Array, b: Array, dt: Array, flat: Any) -> Array:
 def _speed(ham: HAM, free: Any, point: _Point) -> Array:
     """The squared norm of the slopes, in the metric of the time constants."""
     return -_dot(_velocity(ham, free, point.slopes), point.slopes)
+
+
+def _largest(x: Array) -> float:
+    return float(jnp.finfo(x.dtype).max)
 
 
 def _same(a: Any, b: Any) -> Array:
@@ -457,7 +481,8 @@ def _roll(ham: HAM, free: Any, xs: States, solver: Any, tol: Array, plan: _Plan)
 
     point, zero = evaluate(xs), jnp.int32(0)
     dt, memory = solver.init(ham, point)
-    outcome = _outcome((~point.finite, Outcome.NOT_FINITE))
+    known = reduce(jnp.logical_and, [~jnp.isnan(x).any() for x in jax.tree.leaves(xs)])  # also what is clamped
+    outcome = _outcome((~(point.finite & known), Outcome.NOT_FINITE))
     start = _Run(point, dt, memory, outcome, zero, zero, point.excess, plan.blank(point))
     start = settled(start, point.at_rest)
     going = lambda run: (run.outcome == Outcome.RUNNING) & (run.tried < plan.steps)
@@ -472,7 +497,7 @@ def _finish(ham: HAM, free: Any, run: _Run, norm: Array, plan: _Plan) -> Retriev
     """What one wants to know of the end of a sample."""
     point = run.point
     xhats = ham.activations(point.xs) if point.xhats is None else point.xhats
-    energy = _sums(ham, xhats, point.xs)[0] if point.energy is None else point.energy
+    energy = _sums(ham, free, xhats, point.xs)[0] if point.energy is None else point.energy
     outcome = jnp.where(run.outcome == Outcome.RUNNING, jnp.int32(Outcome.OUT_OF_STEPS), run.outcome)
     layer = jnp.where(outcome == Outcome.NOT_FINITE, _culprit(ham, free, run), -1)
     trace = None if run.trace is None else Trace(jnp.asarray(plan.at, jnp.int32), *plan.fill(run))
@@ -582,7 +607,7 @@ def _known_jvp(f, primals, tangents):
 
 
 def _end_energy(ham: HAM, free: Any, xs: States) -> Array:
-    return _sums(ham, ham.activations(xs), xs)[0]
+    return _sums(ham, free, ham.activations(xs), xs)[0]
 
 
 def _end_norm(ham: HAM, free: Any, xs: States) -> Array:
@@ -674,8 +699,8 @@ def _as_plan(ham: AnyHAM, steps: int, trace: Any, at: Iterable[int] | None, grad
     if at is None:
         at = range(steps + 1)
     at = sorted(set(_counts("at", tuple(at) if isinstance(at, Iterable) else at, least=0)))
-    if len(at) > 0 and at[-1] > steps:
-        raise ValueError(f"`at` must lie within the {steps} `steps`, got {at[-1]}.")
+    if not at or at[-1] > steps:
+        raise ValueError(f"`at` must name steps, from 0 to the last of the {steps} `steps`, got {at}.")
     return _Plan(steps, names, tuple(at), gradient)
 
 # %% ../nbs/04_dynamics.qmd #Samples
