@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cached_property, partial, reduce
 from inspect import signature
-from math import inf
+from itertools import product
+from math import inf, log, prod
 from operator import index
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -73,7 +75,30 @@ class _Structure:
     def __repr__(self) -> str:
         return repr(self.tree)
 
-# %% ../nbs/00_core.qmd #_AbstractFunction
+# %% ../nbs/00_core.qmd #_Object
+class _Object(eqx.Module):
+    """An object of a plain class, to JAX a constant, as a pytree of its attributes."""
+
+    kind: type = eqx.field(static=True)
+    attributes: dict[str, Any]
+
+    def restored(self) -> Any:
+        """The object."""
+        it = object.__new__(self.kind)
+        vars(it).update(self.attributes)
+        return it
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.restored()(*args, **keywords)
+
+
+def _as_tree(function: Callable) -> Callable:
+    """`function`, as an `_Object` if it is one of a class that JAX does not look into."""
+    is_leaf = jax.tree.leaves(function) == [function]
+    is_plain = isinstance(getattr(type(function), "__call__", None), FunctionType) and hasattr(function, "__dict__")
+    return _Object(type(function), dict(vars(function))) if is_leaf and is_plain else function
+
+
 class _AbstractFunction(eqx.Module):
     """A function and its keywords: floating-point arrays are parameters, the rest is structure."""
 
@@ -87,14 +112,15 @@ class _AbstractFunction(eqx.Module):
             function, keywords = function.func, {**function.keywords, **keywords}
         if not callable(function) or isinstance(function, type):
             raise ValueError(f"expected a function of arrays, got {function!r}.")
-        whole = jax.tree.map(_as_leaf, (function, keywords))
+        whole = jax.tree.map(_as_leaf, (_as_tree(function), keywords))
         self.params, constants = eqx.partition(whole, eqx.is_inexact_array)
         self.constants = _Structure(constants)
 
     @property
     def function(self) -> Callable:
         """The function, without its keywords."""
-        return eqx.combine(self.params, self.constants.tree)[0]
+        function = eqx.combine(self.params, self.constants.tree)[0]
+        return function.restored() if isinstance(function, _Object) else function
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -219,9 +245,13 @@ def _counts(name: str, values: Any, n: int | None = None, least: int = 1) -> tup
 
 
 def _as_tau(tau: Any) -> float:
-    if isinstance(tau, bool | str | jax.Array) or not 0.0 < float(tau) < inf:
+    try:
+        value = -1.0 if isinstance(tau, bool | str | jax.Array) else float(tau)
+    except TypeError:
+        value = -1.0
+    if not 0.0 < value < inf:
         raise ValueError(f"`tau` must be a number, positive and finite, got {tau!r}.")
-    return float(tau)
+    return value
 
 
 def _evaluate(name: str, energy: Callable, *shapes: tuple[int, ...]) -> jax.ShapeDtypeStruct:
@@ -696,6 +726,36 @@ def _is_ready(synapse: Any, *shapes: tuple[int, ...]) -> bool:
     return jax.tree.structure(synapse) == jax.tree.structure(_drawn_shape(synapse, *shapes))
 
 
+def _nearest(synapse: Any, layers: tuple[_Name, ...], shapes: list[tuple[int, ...]]) -> str:
+    """The nearest shape of a single layer with which `synapse` works, as a sentence; nothing if none is found."""
+    own = vars(synapse.function) if isinstance(synapse, FunctionSynapse) and hasattr(synapse.function, "__dict__") else {}
+    parts = jax.tree.leaves([vars(synapse), own])
+    parts = jax.tree.leaves([a.tree if isinstance(a, _Structure) else a for a in parts])
+    sizes = {n for a in parts for n in getattr(a, "shape", (a,))} | {n for shape in shapes for n in shape}
+    sizes |= {prod(shape) for shape in shapes}
+    sizes = sorted({n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and n > 0})
+
+    def far(new, old):  # how many axes change, then by how much
+        changed = [log(n / max(d, 1)) for n, d in zip(new, old, strict=True) if n != d]
+        return len(changed), sum(map(abs, changed))
+
+    tries = []
+    for name, shape in dict(zip(layers, shapes, strict=True)).items():
+        if len(shape) < 5:
+            near = product(*[{d, *sizes} for d in shape])
+            tries += [(*far(new, shape), name, new) for new in near if new != shape]
+        if len(shape) != 1:
+            tries += [(10, abs(log(n / max(prod(shape), 1))), name, (n,)) for n in sizes]
+    for *_, name, new in sorted(tries, key=lambda row: row[:2])[:100]:
+        others = [new if layer == name else shape for layer, shape in zip(layers, shapes, strict=True)]
+        try:
+            _evaluate("", _drawn_shape(synapse, *others), *others)
+        except Exception:
+            continue
+        return f" The nearest that works: layer {name!r} of shape {new}."
+    return ""
+
+
 def _as_connections(connections: Any) -> tuple[Connection, ...]:
     rule = "a list of layers and hypersynapse, as in `[(('image', 'memories'), 'dense')]`"
     if not isinstance(connections, list | tuple):
@@ -864,12 +924,17 @@ class HAM(_ListNames, eqx.Module):
             shapes = [_find(f"A layer of {where}", n, self.neurons).shape for n in layers]
             told = ", ".join(f"{n!r} {shape}" for n, shape in zip(layers, shapes, strict=True))
             where = f"Hypersynapse {name!r} of {where} with layers {told}"
-            if name not in drawn:  # its first connection gives it its parameters
-                try:
+            try:
+                if name not in drawn:  # its first connection gives it its parameters
                     drawn[name] = _drawn_shape(synapse, *shapes)
-                except Exception as error:  # whatever a user's method may raise
-                    raise ValueError(f"{where} cannot take layers of these shapes. {error}") from error
-            _evaluate(where, drawn[name], *shapes)
+                _evaluate(where, drawn[name], *shapes)
+            except Exception as error:  # whatever a user's method may raise
+                reason = str(error).removeprefix(f"{where} ")
+                if name not in drawn:
+                    reason = f"cannot take layers of these shapes. {reason}"
+                if "nearest" not in reason:
+                    reason += _nearest(synapse, layers, shapes)
+                raise ValueError(f"{where} {reason}") from error
         if unused := [name for name, _ in _items(self.hypersynapses) if name not in drawn]:
             raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
 

@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .core import HAM, NeuronLayer, States, VectorizedHAM, _as_leaf, _as_name, _as_states
-from .core import _count, _counts, _find, _inner, _items, _map, _widen
+from .core import _check_key, _count, _counts, _find, _inner, _items, _map, _widen
 from .lagrangians import RealScalarLike
 
 # %% ../nbs/04_dynamics.qmd #AnyHAM
@@ -46,7 +46,7 @@ def _as_masks(ham: AnyHAM, clamped: Any) -> dict[Any, Any]:
         return {}
     if isinstance(clamped, str | int | np.integer):
         clamped = (clamped,)
-    if isinstance(clamped, list | tuple) and all(isinstance(name, str | int | np.integer) for name in clamped):
+    if isinstance(clamped, list | tuple | set | frozenset) and all(isinstance(name, str | int | np.integer) for name in clamped):
         clamped = dict.fromkeys(map(_as_name, clamped), True)
     elif isinstance(clamped, list | tuple) and isinstance(ham.neurons, list) and len(clamped) == ham.n_neurons:
         clamped = {i: mask for i, mask in enumerate(clamped) if mask is not None}
@@ -303,8 +303,9 @@ class Descent(eqx.Module):
         again, refused = refused > 0, jnp.where(accept, 0, refused + 1)
         lower = accept & (trial.height < lowest)
         memory = jnp.where(lower, trial.height, lowest), jnp.where(lower, trial.noise, noise), refused
-        deep = lowest < -(float(jnp.finfo(lowest.dtype).max) ** (1 / 3))
-        far = reduce(jnp.logical_or, [jnp.max(jnp.abs(x)) > _largest(x) / 16 for x in jax.tree.leaves(point.xs)])
+        largest = min(float(jnp.finfo(x.dtype).max) for x in jax.tree.leaves(point.xs))
+        deep = lowest < -16 * largest**0.25  # which is 256 in float16 and 1e11 in float32
+        far = reduce(jnp.logical_or, [jnp.max(jnp.abs(x)) > largest / 16 for x in jax.tree.leaves(point.xs)])
         in_range = trial.finite & jnp.isfinite(before) & jnp.isfinite(after)
         hopeless = refused > 30  # a step of 1e-9 to 1e-30 of the first one that was refused
         outcome = _outcome(
@@ -347,10 +348,6 @@ def _secant(a: Array, b: Array, dt: Array, flat: Any) -> Array:
 def _speed(ham: HAM, free: Any, point: _Point) -> Array:
     """The squared norm of the slopes, in the metric of the time constants."""
     return -_dot(_velocity(ham, free, point.slopes), point.slopes)
-
-
-def _largest(x: Array) -> float:
-    return float(jnp.finfo(x.dtype).max)
 
 
 def _same(a: Any, b: Any) -> Array:
@@ -791,8 +788,9 @@ def sample(
     """
     draws, every = _count("draws", draws), _count("every", every)
     temperature, dt = _as_number("temperature", temperature), _as_number("dt", dt)
+    _check_key("key", key)
     xs = _as_arrays(ham, xs)
-    return Samples(*_sample(ham, xs, _as_free(ham, clamped), key, temperature, dt, draws, every))
+    return Samples(*_sample(ham, xs, _as_free(ham, clamped, xs), key, temperature, dt, draws, every))
 
 
 @partial(jax.jit, static_argnames=("draws", "every"))

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -315,7 +316,23 @@ def _count_tokens(
             )
     return sizes
 
-# %% ../nbs/03_synapses.qmd #_AbstractAttention
+# %% ../nbs/03_synapses.qmd #_MASKED
+_MASKED = -1e9
+
+
+def _check_masked(lagrangian: Callable) -> None:
+    """A `ValueError` for a Lagrangian that does not ignore what is masked."""
+    try:
+        slope = jax.grad(lagrangian)(jnp.array([_MASKED, 0.0]))[0]
+    except Exception:  # it is made for another number of keys, which is not known here
+        return
+    if not isinstance(slope, Tracer) and slope != 0:
+        raise ValueError(
+            "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as softmax "
+            f"and all rectified ones are. The slope of this one at {_MASKED:g} is {slope:g}."
+        )
+
+
 class _AbstractAttention(eqx.Module):
     """Queries, keys, and the hidden neurons of each query."""
 
@@ -329,6 +346,8 @@ class _AbstractAttention(eqx.Module):
     def __post_init__(self):
         scaled = partial(lagr_softmax, beta=self.head_dim**-0.5)
         self.lagrangian = as_lagrangian(scaled if self.lagrangian is None else self.lagrangian)
+        if self.mask is not None or not getattr(self, "diagonal", True):
+            _check_masked(self.lagrangian)
         for name, W in (("Wq", self.Wq), ("Wk", self.Wk)):
             if W is not None and (W.ndim != 3 or W.shape[:2] != (self.heads, self.head_dim)):
                 wanted = f"({self.heads}, {self.head_dim}, channels)"
@@ -365,7 +384,7 @@ class _AbstractAttention(eqx.Module):
         h = self._hidden(xhat1, xhat2)
         allowed = self._allowed(*h.shape[1:])
         if allowed is not None:  # out of any softmax, and yet small enough for second derivatives
-            h = jnp.where(allowed[None], h, -1e9)
+            h = jnp.where(allowed[None], h, _MASKED)
         out = jax.vmap(jax.vmap(f))(h)
         if allowed is not None:
             sees = jnp.expand_dims(allowed.any(1), (0, *range(2, out.ndim)))

@@ -253,6 +253,8 @@ def test_a_module_can_be_a_lagrangian():
         (lambda: NeuronLayer(partial(lagr_softmax, bta=1.0), 3), r"\(3,\) cannot take .*TypeError.*bta"),
         (lambda: NeuronLayer(lagr_relu, 3, tau=0), "`tau` must be a number, positive and .* got 0"),
         (lambda: NeuronLayer(lagr_relu, 3, tau=-1.0), "`tau` must be a number, positive and finite"),
+        (lambda: NeuronLayer(lagr_relu, 3, tau=None), "`tau` must be a number, positive and finite, got None"),
+        (lambda: NeuronLayer(lagr_relu, 3, tau=[1.0]), "`tau` must be a number, positive and finite"),
         (lambda: NeuronLayer(lagr_relu, 3, tau=float("nan")), "`tau` must be a number"),
         (lambda: NeuronLayer(lagr_relu, 3, tau=jnp.asarray(1.0)), "`tau` must be a number"),
         (lambda: NeuronLayer(lagr_relu, 3, tau="1"), "`tau` must be a number, .*got '1'"),
