@@ -10,8 +10,9 @@ __all__ = ['Neurons', 'States', 'Connection', 'Lagrangian', 'as_lagrangian', 'le
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cached_property, partial, reduce
+from heapq import nsmallest
 from inspect import signature
-from itertools import product
+from itertools import islice, product
 from math import inf, log, prod
 from operator import index
 from types import FunctionType
@@ -727,33 +728,34 @@ def _is_ready(synapse: Any, *shapes: tuple[int, ...]) -> bool:
 
 
 def _nearest(synapse: Any, layers: tuple[_Name, ...], shapes: list[tuple[int, ...]]) -> str:
-    """The nearest shape of a single layer with which `synapse` works, as a sentence; nothing if none is found."""
+    """For each layer the nearest shape with which `synapse` works, as a sentence; nothing if none is found."""
     own = vars(synapse.function) if isinstance(synapse, FunctionSynapse) and hasattr(synapse.function, "__dict__") else {}
     parts = jax.tree.leaves([vars(synapse), own])
     parts = jax.tree.leaves([a.tree if isinstance(a, _Structure) else a for a in parts])
-    sizes = {n for a in parts for n in getattr(a, "shape", (a,))} | {n for shape in shapes for n in shape}
-    sizes |= {prod(shape) for shape in shapes}
-    sizes = sorted({n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and n > 0})
+    sizes = {n for a in parts for n in getattr(a, "shape", (a,))} | {n for shape in shapes for n in (*shape, prod(shape))}
+    sizes = {n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and n > 0}
 
-    def far(new, old):  # how many axes change, then by how much
-        changed = [log(n / max(d, 1)) for n, d in zip(new, old, strict=True) if n != d]
-        return len(changed), sum(map(abs, changed))
-
-    tries = []
-    for name, shape in dict(zip(layers, shapes, strict=True)).items():
-        if len(shape) < 5:
-            near = product(*[{d, *sizes} for d in shape])
-            tries += [(*far(new, shape), name, new) for new in near if new != shape]
-        if len(shape) != 1:
-            tries += [(10, abs(log(n / max(prod(shape), 1))), name, (n,)) for n in sizes]
-    for *_, name, new in sorted(tries, key=lambda row: row[:2])[:100]:
+    def works(name, new):
         others = [new if layer == name else shape for layer, shape in zip(layers, shapes, strict=True)]
         try:
-            _evaluate("", _drawn_shape(synapse, *others), *others)
-        except Exception:
-            continue
-        return f" The nearest that works: layer {name!r} of shape {new}."
-    return ""
+            return _evaluate("", _drawn_shape(synapse, *others), *others) is not None
+        except Exception:  # whatever a user's method may raise
+            return False
+
+    def near(shape):  # with few axes changed, and these by little; or in another number of axes
+        if len(shape) < 5:
+            axes = [{n for n in (*sizes, *range(d - 2, d + 3)) if n > 0} for d in shape]
+            for new in product(*axes):
+                ratios = [n / max(d, 1) for n, d in zip(new, shape, strict=True) if n != d]
+                yield len(ratios), sum(abs(log(r)) for r in ratios), new
+        if len(shape) != 1:
+            yield from ((len(shape) + 1, abs(log(n / max(prod(shape), 1))), (n,)) for n in sizes)
+
+    found = []
+    for name, shape in dict(zip(layers, shapes, strict=True)).items():
+        tries = (new for *_, new in nsmallest(100, near(shape)))
+        found += [f"layer {name!r} of shape {new}" for new in islice(filter(partial(works, name), tries), 1)]
+    return f" The nearest that works: {' or '.join(found)}." if found else ""
 
 
 def _as_connections(connections: Any) -> tuple[Connection, ...]:
