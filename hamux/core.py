@@ -96,8 +96,10 @@ class _Object(eqx.Module):
 def _as_tree(function: Callable) -> Callable:
     """`function`, as an `_Object` if it is one of a class that JAX does not look into."""
     is_leaf = jax.tree.leaves(function) == [function]
-    is_plain = isinstance(getattr(type(function), "__call__", None), FunctionType) and hasattr(function, "__dict__")
-    return _Object(type(function), dict(vars(function))) if is_leaf and is_plain else function
+    is_object = isinstance(getattr(type(function), "__call__", None), FunctionType)
+    if is_leaf and is_object and hasattr(function, "__dict__"):
+        return _Object(type(function), dict(vars(function)))
+    return function
 
 
 class _AbstractFunction(eqx.Module):
@@ -718,21 +720,23 @@ def _draw(synapse: Any, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> Any:
 
 
 def _drawn_shape(synapse: Any, *shapes: tuple[int, ...]) -> Any:
-    """`synapse` as `_draw` would return it, with shapes for arrays; nothing is drawn."""
-    return jax.eval_shape(lambda: _draw(synapse, jax.random.key(0), *shapes))
+    """`synapse` itself if it has all its parameters, else with shapes for those that `_draw` would draw."""
+    drawn = jax.eval_shape(lambda: _draw(synapse, jax.random.key(0), *shapes))
+    return synapse if jax.tree.structure(synapse) == jax.tree.structure(drawn) else drawn
 
 
 def _is_ready(synapse: Any, *shapes: tuple[int, ...]) -> bool:
     """Whether `synapse` has all the parameters that it could draw."""
-    return jax.tree.structure(synapse) == jax.tree.structure(_drawn_shape(synapse, *shapes))
+    return _drawn_shape(synapse, *shapes) is synapse
 
 
 def _nearest(synapse: Any, layers: tuple[_Name, ...], shapes: list[tuple[int, ...]]) -> str:
     """For each layer the nearest shape with which `synapse` works, as a sentence; nothing if none is found."""
-    own = vars(synapse.function) if isinstance(synapse, FunctionSynapse) and hasattr(synapse.function, "__dict__") else {}
-    parts = jax.tree.leaves([vars(synapse), own])
+    own = synapse.function if isinstance(synapse, FunctionSynapse) else synapse
+    parts = jax.tree.leaves([vars(synapse), getattr(own, "__dict__", {})])
     parts = jax.tree.leaves([a.tree if isinstance(a, _Structure) else a for a in parts])
-    sizes = {n for a in parts for n in getattr(a, "shape", (a,))} | {n for shape in shapes for n in (*shape, prod(shape))}
+    sizes = {n for a in parts for n in getattr(a, "shape", (a,))}
+    sizes |= {n for shape in shapes for n in (*shape, prod(shape))}
     sizes = {n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and n > 0}
 
     def works(name, new):

@@ -46,7 +46,8 @@ def _as_masks(ham: AnyHAM, clamped: Any) -> dict[Any, Any]:
         return {}
     if isinstance(clamped, str | int | np.integer):
         clamped = (clamped,)
-    if isinstance(clamped, list | tuple | set | frozenset) and all(isinstance(name, str | int | np.integer) for name in clamped):
+    several = isinstance(clamped, list | tuple | set | frozenset)
+    if several and all(isinstance(name, str | int | np.integer) for name in clamped):
         clamped = dict.fromkeys(map(_as_name, clamped), True)
     elif isinstance(clamped, list | tuple) and isinstance(ham.neurons, list) and len(clamped) == ham.n_neurons:
         clamped = {i: mask for i, mask in enumerate(clamped) if mask is not None}
@@ -304,7 +305,7 @@ class Descent(eqx.Module):
         lower = accept & (trial.height < lowest)
         memory = jnp.where(lower, trial.height, lowest), jnp.where(lower, trial.noise, noise), refused
         largest = min(float(jnp.finfo(x.dtype).max) for x in jax.tree.leaves(point.xs))
-        deep = lowest < -16 * largest**0.25  # which is 256 in float16 and 1e11 in float32
+        deep = lowest < -16 * largest**0.25  # which is 256 in float16 and 7e10 in float32
         far = reduce(jnp.logical_or, [jnp.max(jnp.abs(x)) > largest / 16 for x in jax.tree.leaves(point.xs)])
         in_range = trial.finite & jnp.isfinite(before) & jnp.isfinite(after)
         hopeless = refused > 30  # a step of 1e-9 to 1e-30 of the first one that was refused

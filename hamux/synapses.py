@@ -424,7 +424,8 @@ class SelfAttentionSynapse(_AbstractAttention):
     """Energy attention between the tokens of one layer [@hoover2023energy].
 
     The layer is "tokens channels", and more axes of tokens are flattened. `mask[C, B]` tells
-    whether token C sees token B, see `AttentionSynapse`.
+    whether token C sees token B. Without the diagonal, too, the Lagrangian must be flat far below
+    zero, see `AttentionSynapse`.
     """
 
     diagonal: bool = eqx.field(static=True, default=False)  # whether a token sees itself

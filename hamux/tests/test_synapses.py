@@ -556,6 +556,8 @@ def test_a_plain_class_of_ones_own():
     np.testing.assert_allclose(ham.hypersynapses[0](*xs), -2 * xs[0] @ W @ xs[1], rtol=1e-5)
     np.testing.assert_array_equal(ham.init_params(jax.random.key(1)).hypersynapses[0].function.W, W)  # it keeps them
     assert jax.tree.structure(ham) == jax.tree.structure(jax.tree.map(jnp.zeros_like, ham))
+    with pytest.raises(ValueError, match=r"The nearest that works: layer 0 of shape \(5,\)\."):
+        HAM(layers, [Scaled(2, jnp.ones((5, 4)))], [((0, 1), 0)])  # what it has is not drawn again
 
 
 def test_a_hypersynapse_of_ones_own():
