@@ -28,7 +28,7 @@ def export(only: str | None = None) -> bool:
 
 def execute(only: str | None = None) -> bool:
     """Run the notebooks that have changed and keep their outputs in _build/."""
-    return not runs.execute(chosen(project.export(only), only))
+    return not runs.execute(pages(chosen(project.export(only), only)))
 
 
 def sync(only: str | None = None) -> bool:
@@ -63,7 +63,7 @@ def test(only: str | None = None) -> bool:
     say("exporting the notebooks")
     books = project.export(only)
     picked = chosen(books, only)
-    parts: dict[str, Callable[[], tuple[int, int]]] = {"notebooks": lambda: notebooks(picked)}
+    parts: dict[str, Callable[[], tuple[int, int]]] = {"notebooks": lambda: notebooks(pages(picked))}
     files = [project.module_file(m) for o, nb in picked.items() for m in project.modules(o, nb)]
     files = [o for o in files if o.name.startswith("test_")]
     if files:
@@ -116,10 +116,14 @@ def chosen(books: Books, only: str | None) -> Books:
     return {o: books[o] for o in project.select(only)}
 
 
+def pages(books: Books) -> Books:
+    return {o: nb for o, nb in books.items() if not project.is_test(o)}
+
+
 def processed(books: Books, names: Iterable[Path] | None = None) -> bool:
     """Executes the notebooks (those called `names`) and lets nbdev make them ready for the site, in `_build/_proc/`."""
     say("running notebooks for their outputs")
-    if runs.execute({o: nb for o, nb in books.items() if names is None or o in names}):
+    if runs.execute({o: nb for o, nb in pages(books).items() if names is None or o in names}):
         return False
     say("nbdev: adding API entries and links")
     # What `nbdev_proc_nbs` does, but that would first install Quarto.

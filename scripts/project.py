@@ -44,14 +44,20 @@ def run(*command: str | Path, cwd: Path = BUILD) -> subprocess.CompletedProcess[
 
 
 def notebooks() -> list[Path]:
-    """`index.qmd` and the numbered files. Any other file under `nbs/` is an asset of the site."""
+    """`index.qmd`, the numbered files, and those in `tests/`. Any other file under `nbs/` is an asset of the site."""
     found = (p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*.qmd"))
-    return sorted(p for p in found if re.match(r"(index|\d+\w*)\.qmd$", p.name))
+    return sorted(p for p in found if is_test(p) or re.match(r"(index|\d+\w*)\.qmd$", p.name))
+
+
+def is_test(source: Path) -> bool:
+    """Whether a notebook holds tests only, which pytest runs, and is no page."""
+    return source.parent == Path("nbs/tests")
 
 
 def select(only: str | None) -> list[Path]:
-    """The notebook called `only`, or all if that is None."""
-    found = [p for p in notebooks() if only is None or Path(only).stem in (p.stem, p.stem.partition("_")[2])]
+    """The notebook called `only`, with its tests, or all if that is None."""
+    name = only and re.sub(r"^\d+\w?_", "", Path(only).stem)
+    found = [p for p in notebooks() if only is None or name == re.sub(r"^\d+\w?_", "", p.stem)]
     if not found:
         names = ", ".join(p.stem for p in notebooks()) or "none"
         raise BuildError(f"no notebook to run{f' is called {only!r}' if only else ''}; nbs/ holds: {names}")

@@ -99,7 +99,7 @@ def prepare(proc: Path, quarto: bool) -> Path:
     """A copy of `proc` in which pages have their final names, links lead to them, and nothing is left to resolve."""
     work = proc.parent / "_site"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(proc, work, ignore=shutil.ignore_patterns("_docs", "_site"))
+    shutil.copytree(proc, work, ignore=shutil.ignore_patterns("_docs", "_site", "tests"))
     refs.resolve_folder(work, work / "references.bib", quarto)
     config = yaml.safe_load((work / "_quarto.yml").read_text(encoding="utf-8"))
     base = config["website"]["site-url"].rstrip("/") + "/"
