@@ -4,17 +4,14 @@
 
 from .core import (
     HAM,
-    BiasSynapse,
-    Connection,
-    ConvSynapse,
+    AbstractHAM,
     FunctionSynapse,
     Lagrangian,
     LinearSynapse,
-    LinearSynapseWithBias,
     NeuronLayer,
     Neurons,
-    States,
     VectorizedHAM,
+    as_hypersynapse,
     as_lagrangian,
     legendre_transform,
 )
@@ -48,13 +45,20 @@ from .layers import (
     TanhLayer,
 )
 from .synapses import (
-    AttentionSynapse,
+    BiasSynapse,
     DenseMemory,
     DenseSynapse,
     Frozen,
     HebbianSynapse,
+    LinearSynapseWithBias,
     MixerSynapse,
+)
+from .conv import (
+    ConvSynapse,
     PoolSynapse,
+)
+from .attention import (
+    AttentionSynapse,
     SelfAttentionSynapse,
 )
 from .dynamics import (
@@ -63,12 +67,16 @@ from .dynamics import (
     Euler,
     Outcome,
     Retrieval,
-    Samples,
     Trace,
-    VectorField,
     retrieve,
-    sample,
     step,
+)
+from .sampling import (
+    Samples,
+    sample,
+)
+from .flow import (
+    VectorField,
     vector_field,
 )
 
@@ -77,17 +85,14 @@ __version__ = "0.3.0"
 __all__ = [
     "__version__",
     "HAM",
-    "BiasSynapse",
-    "Connection",
-    "ConvSynapse",
+    "AbstractHAM",
     "FunctionSynapse",
     "Lagrangian",
     "LinearSynapse",
-    "LinearSynapseWithBias",
     "NeuronLayer",
     "Neurons",
-    "States",
     "VectorizedHAM",
+    "as_hypersynapse",
     "as_lagrangian",
     "legendre_transform",
     "RealScalarLike",
@@ -115,24 +120,27 @@ __all__ = [
     "SoftmaxLayer",
     "SphericalNormLayer",
     "TanhLayer",
-    "AttentionSynapse",
+    "BiasSynapse",
     "DenseMemory",
     "DenseSynapse",
     "Frozen",
     "HebbianSynapse",
+    "LinearSynapseWithBias",
     "MixerSynapse",
+    "ConvSynapse",
     "PoolSynapse",
+    "AttentionSynapse",
     "SelfAttentionSynapse",
     "AnyHAM",
     "Descent",
     "Euler",
     "Outcome",
     "Retrieval",
-    "Samples",
     "Trace",
-    "VectorField",
     "retrieve",
-    "sample",
     "step",
+    "Samples",
+    "sample",
+    "VectorField",
     "vector_field",
 ]

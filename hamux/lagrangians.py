@@ -17,17 +17,16 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
+from ._checks import check_floating
+from ._numerics import widen
+
 RealScalarLike: TypeAlias = float | int | np.number | Real[Array, ""]  # may be an array
 
-# %% ../nbs/01_lagrangians.qmd #_widen
-def _widen(x: ArrayLike) -> Array:
+# %% ../nbs/01_lagrangians.qmd #_as_state
+def _as_state(x: ArrayLike) -> Array:
     """The state `x` for arithmetic: in float32 if its own type is narrower."""
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"`x` must be floating point, got {x.dtype}. Try `x.astype(jnp.float32)`."
-        )
-    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+    check_floating("`x`", x)
+    return jnp.asarray(widen(x))
 
 
 def _total(terms: Array, x: ArrayLike) -> Array:
@@ -59,7 +58,7 @@ def lagr_identity(
     x: Float[Array, "..."],
 ) -> Float[Array, ""]:
     """The Lagrangian of linear neurons, `xhat = x`: half the sum of squares."""
-    z = _widen(x)
+    z = _as_state(x)
     return _total(0.5 * jnp.square(z), x)
 
 # %% ../nbs/01_lagrangians.qmd #lagr_repu
@@ -71,7 +70,7 @@ def lagr_repu(
 
     Every derivative at zero is zero, also where a one-sided limit is not.
     """
-    z = _widen(x)
+    z = _as_state(x)
     n = _parameter("n", n, z, above=1.0)
     down = z <= 0  # not so for `nan`, which must not turn into a silent neuron
     safe = jnp.where(down, 1, z)  # no derivative, masked or not, may meet 0 ** (n - 2)
@@ -90,7 +89,7 @@ def lagr_exp(
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of `exp(beta * x)` [@demircigil2017model]. Overflows along with it."""
-    z = _widen(x)
+    z = _as_state(x)
     beta = _parameter("beta", beta, z)
     return _total(jnp.exp(beta * z) / beta, x)
 
@@ -113,7 +112,7 @@ def lagr_rexp(
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of `max(exp(beta * x) - 1, 0)`. Overflows along with it."""
-    z = _widen(x)
+    z = _as_state(x)
     beta = _parameter("beta", beta, z)
     up = jnp.where(z <= 0, 0, z)  # `jax.nn.relu`, but with the derivative `nan` at `nan`
     return _total(_exp_excess(beta * up) / beta, x)
@@ -124,7 +123,7 @@ def lagr_tanh(
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of `tanh(beta * x)`: a sum of `log(cosh(beta * x)) / beta`."""
-    z = _widen(x)
+    z = _as_state(x)
     beta = _parameter("beta", beta, z)
     a = jnp.abs(z)
     small = beta * a < 1
@@ -139,7 +138,7 @@ def lagr_sigmoid(
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of `sigmoid(beta * x)`: a sum of `log(1 + exp(beta * x)) / beta`."""
-    z = _widen(x)
+    z = _as_state(x)
     beta = _parameter("beta", beta, z)
     up = z >= 0  # at zero both terms must be differentiated from the same side
     a = jnp.where(up, z, -z)
@@ -171,7 +170,7 @@ def lagr_softmax(
     axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is summed
 ) -> Float[Array, ""]:
     """The Lagrangian of `softmax(beta * x)`: log-sum-exp [@krotov2021large]."""
-    z = _widen(x)
+    z = _as_state(x)
     beta, axes = _parameter("beta", beta, z), _axes(z, axis)
     lowest = jnp.finfo(z.dtype).min
     top = lax.stop_gradient(jnp.maximum(jnp.max(z, axes, keepdims=True), lowest))  # it cancels
@@ -200,7 +199,7 @@ def lagr_ghostmax(
     weights: Real[ArrayLike, "..."] | None = None,  # over `axis`, at least 0, which masks
 ) -> Float[Array, ""]:
     """The Lagrangian of `ghostmax(x)`: the log of one plus the weighted sum of `exp`."""
-    z = _widen(x)
+    z = _as_state(x)
     beta, axes = _parameter("beta", beta, z), _axes(z, axis)
     if weights is not None:
         if not isinstance(weights, jax.Array) and not np.all(np.asarray(weights) >= 0):
@@ -232,7 +231,7 @@ def lagr_layernorm(
     eps: RealScalarLike = 1e-5,  # added to the variance, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of layer normalisation [@hoover2023energy]."""
-    z = _widen(x)
+    z = _as_state(x)
     gamma, eps = _parameter("gamma", gamma, z), _parameter("eps", eps, z)
     axes = _axes(z, axis)
     size = math.prod(z.shape[a] for a in axes)
@@ -248,7 +247,7 @@ def lagr_spherical_norm(
     eps: RealScalarLike = 1e-5,  # added to the squared norm, positive
 ) -> Float[Array, ""]:
     """The Lagrangian of `gamma * x / norm(x) + delta` [@krotov2021large]."""
-    z = _widen(x)
+    z = _as_state(x)
     gamma, eps = _parameter("gamma", gamma, z), _parameter("eps", eps, z)
     axes = _axes(z, axis)
     norms = gamma * jnp.sqrt(jnp.sum(z * z, axes) + eps)

@@ -16,8 +16,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
-from .core import Lagrangian, NeuronLayer, _as_weights, as_lagrangian
-from .lagrangians import RealScalarLike, _widen, lagr_exp, lagr_ghostmax, lagr_identity
+from ._numerics import widen
+from ._parameters import as_weights
+from .core import Lagrangian, NeuronLayer, as_lagrangian
+from .lagrangians import RealScalarLike, lagr_exp, lagr_ghostmax, lagr_identity
 from .lagrangians import lagr_layernorm, lagr_relu, lagr_repu, lagr_rexp, lagr_sigmoid
 from .lagrangians import lagr_softmax, lagr_spherical_norm, lagr_tanh
 
@@ -27,12 +29,12 @@ class Biased(eqx.Module):
     """The Lagrangian `L(x + b)`: neurons with a bias."""
 
     lagrangian: Callable = eqx.field(converter=as_lagrangian)  # "*shape" -> "", convex
-    b: Float[Array, "*shape"] = eqx.field(converter=_as_weights)
+    b: Float[Array, "*shape"] = eqx.field(converter=as_weights)
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
         if jnp.shape(x) != self.b.shape:
             raise ValueError(f"`b` has shape {self.b.shape} but `x` has shape {jnp.shape(x)}.")
-        z = _widen(x)  # like the Lagrangians: 16-bit states are added up in 32
+        z = widen(x)  # like the Lagrangians: 16-bit states are added up in 32
         return self.lagrangian(z + self.b.astype(z.dtype)).astype(jnp.result_type(x))
 
 # %% ../nbs/02_layers.qmd #_layer

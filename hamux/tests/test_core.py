@@ -294,7 +294,7 @@ def test_a_module_can_be_a_lagrangian():
         (lambda: NeuronLayer(lagr_relu, 3).init(-1), "`bs` must be a whole number, 0 or more, got -1"),
         (lambda: NeuronLayer(lagr_relu, 3).init(2, int), "must be a floating-point array, got int"),
         (lambda: LinearSynapse(jnp.ones(3)), "`W` must have 2 axes, got shape"),
-        (lambda: LinearSynapse(jnp.arange(6).reshape(2, 3)), "must be floating-point arrays, got int"),
+        (lambda: LinearSynapse(jnp.ones((2, 3), bool)), "must be arrays of real numbers, got bool"),
         (lambda: dense(0, 3, 0), "`x2_dim` must be a whole number, 1 or more, got 0"),
         (lambda: LinearSynapseWithBias(jnp.ones((3, 2)), jnp.ones(3)), r"`b` must have shape \(2,\)"),
         (lambda: conv(window_strides=0), "`strides` must be a whole number, 1 or more, got 0"),

@@ -53,7 +53,8 @@ from hamux import (
     lagr_softmax,
     lagr_tanh,
 )
-from ..dynamics import _is_elementwise, _retrieve
+from ..dynamics import _retrieve
+from ..sampling import _is_elementwise
 
 
 def normal(seed, *shape, dtype=float):

@@ -208,7 +208,7 @@ def test_mask_is_structure():
         (lambda: layers.TanhLayer(3, tau=0.0), "`tau` must be a number, positive"),
         (lambda: layers.LayerNormLayer((2, 3), delta=jnp.ones(2)), "`delta` must be a number or"),
         (lambda: NeuronLayer(Biased(lagr_tanh, jnp.ones(3)), (2, 3)), "`b` has shape .3,. but"),
-        (lambda: Biased(lagr_tanh, jnp.ones(3, int)), "Weights must be floating-point arrays"),
+        (lambda: Biased(lagr_tanh, jnp.ones(3, bool)), "Weights must be arrays of real numbers"),
     ],
 )
 def test_refused(make, message):

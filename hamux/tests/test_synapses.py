@@ -32,11 +32,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..core import HAM, ConvSynapse, FunctionSynapse, Lagrangian, NeuronLayer
+from .. import HAM, ConvSynapse, FunctionSynapse, Lagrangian, NeuronLayer
 from ..lagrangians import lagr_identity, lagr_relu, lagr_softmax, lagr_tanh
 from ..layers import Biased
-from ..synapses import AttentionSynapse, DenseMemory, DenseSynapse, Frozen, HebbianSynapse
-from ..synapses import MixerSynapse, PoolSynapse, SelfAttentionSynapse
+from ..attention import AttentionSynapse, SelfAttentionSynapse
+from ..conv import PoolSynapse
+from ..synapses import DenseMemory, DenseSynapse, Frozen, HebbianSynapse, MixerSynapse
 
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
@@ -594,10 +595,10 @@ def network(synapse, *shapes):
 
 MISTAKES = [
     (lambda: DenseSynapse(axis=0), "`axis` must be None, to flatten, or -1"),
-    (lambda: DenseSynapse(jnp.ones((2, 3), int)), "Weights must be floating-point arrays"),
+    (lambda: DenseSynapse(jnp.ones((2, 3), bool)), "Weights must be arrays of real numbers"),
     (lambda: DenseMemory(0, lagr_relu), "`Xi` must be a whole number, 1 or more"),
     (lambda: DenseMemory((2, 2.5), lagr_relu), "`Xi` must be a whole number, 1 or more"),
-    (lambda: DenseMemory(jnp.ones((2, 3), int), lagr_relu), "Weights must be floating-point arrays"),
+    (lambda: DenseMemory(jnp.ones((2, 3), bool), lagr_relu), "Weights must be arrays of real numbers"),
     (lambda: DenseMemory(jnp.ones(3), lagr_relu), r"several, or an array 'K D' .* got an array of shape \(3,\)"),
     (lambda: DenseMemory((), lagr_relu), r"`Xi` must be a whole number, several, or .* got \(\)"),
     (lambda: DenseMemory(jnp.ones((0, 3)), lagr_relu), r"`Xi` must be a whole number, .* shape \(0, 3\)"),
@@ -609,7 +610,7 @@ MISTAKES = [
     (lambda: DenseMemory.store(jnp.ones((0, 4)), beta=1.0), r"at least one pattern, got shapes \[\(0, 4\)\]"),
     (lambda: DenseMemory.store(np.eye(3, dtype="uint8"), beta=1.0), r"`patterns` must be .* uint8. Try `.astype\(float\)`"),
     (lambda: HebbianSynapse(), "`patterns` needs at least one array of at least one pattern"),
-    (lambda: HebbianSynapse([[1, -1]]), r"`patterns` must be floating-point arrays, got int32. Try `.astype\(float\)`"),
+    (lambda: HebbianSynapse([[True, False]]), "`patterns` must be arrays of real numbers, got bool"),
     (lambda: HebbianSynapse(jnp.ones((2, 3)), jnp.ones((3, 3))), r"got shapes \[\(2, 3\), \(3, 3\)\]"),
     (lambda: AttentionSynapse(0, 4), "`heads` must be a whole number"),
     (lambda: AttentionSynapse(2, 4, mask=jnp.ones((2, 2))), "`mask` must be a boolean matrix"),
