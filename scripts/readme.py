@@ -8,22 +8,14 @@ import nbformat
 import yaml
 
 from scripts import refs
-from scripts.project import BUILD, ROOT, BuildError, run, write
+from scripts.project import BUILD, ROOT, write
 
 INDEX = Path("nbs/index.qmd")
-# nbdev's own processing for readers: hidden cells go, names in backticks become links.
-PROCESS = "from sys import argv; from pathlib import Path; from nbdev.processors import FilterDefaults; "
-PROCESS += "from nbdev.serve_drv import main; main((Path(argv[1]), Path(argv[2]), FilterDefaults))"
 
 
-def make() -> dict[str, bytes]:
-    """`README.md` and the pictures it shows, by their path from the root."""
-    processed = BUILD / "readme" / "index.ipynb"
-    processed.parent.mkdir(exist_ok=True)
-    done = run("python", "-c", PROCESS, BUILD / INDEX.with_suffix(".ipynb"), processed, cwd=BUILD / "nbs")
-    if done.returncode:
-        raise BuildError(f"{INDEX}: nbdev could not process it\n{done.stderr}")
-    pictures = processed.parent / "figures"
+def make(processed: Path) -> dict[str, bytes]:
+    """`README.md` and the pictures it shows, by their path from the root, out of the page that nbdev has processed."""
+    pictures = BUILD / "readme" / "figures"
     nb = nbformat.read(processed, as_version=4)
     nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", pictures)
     text, more = markdown(nbformat.from_dict(nb))
