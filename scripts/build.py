@@ -29,13 +29,17 @@ def export(only: str | None = None) -> bool:
 def prepare(only: str | None = None) -> bool:
     """Export, test and clean (nbdev_prepare), then write hamux/ and README.md."""
     say("nbdev_prepare: exporting the notebooks")
-    run_below = BUILD / "nbs/.notest"  # nbdev's own word for a folder whose notebooks it shall not run
-    run_below.parent.mkdir(parents=True, exist_ok=True)
-    run_below.touch()
+    marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
+    for mark in marks:  # each is run below, once, and keeps its outputs
+        write(mark, b"")
     # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
     (BUILD / "README.md").touch()
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
-    books = project.export("nbdev_prepare")
+    try:
+        books = project.export("nbdev_prepare")
+    finally:
+        for mark in marks:
+            mark.unlink()
     project.bring_back()
     say("running the notebooks that have changed")
     if failed := runs.execute(books, pages(books)):

@@ -1,16 +1,16 @@
 """Makes `README.md` and its pictures out of the executed `index.qmd`."""
 
 import re
-from os.path import normpath
 from pathlib import Path
 
 import nbformat
 import yaml
 
 from scripts import refs
-from scripts.project import BUILD, ROOT, write
+from scripts.project import ABOUT, BUILD, ROOT, write
 
 INDEX = Path("nbs/index.qmd")
+SITE = ABOUT["urls"]["Documentation"]
 
 
 def make(processed: Path) -> dict[str, bytes]:
@@ -52,9 +52,10 @@ def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
 
 
 def prose(text: str) -> str:
-    """`text` with links that start at the root, as README.md does, none of them in a link, and single blank lines."""
+    """`text` with links to the site or from the root, where README.md is, none of them in a link, and single blank lines."""
     text = re.sub(r"\[\[(`[^`]+`)\]\([^()]*\)\]\(", r"[\1](", text)  # nbdev links names that are in a link already
-    text = re.sub(r"(?<=\]\()(\.\./[\w./-]+|[\w./-]+\.qmd)(?=[)#])", lambda m: normpath(f"nbs/{m[1]}"), text)
+    text = re.sub(r"(?<=\]\()(?:\d+\w?_)?(\w+)\.qmd(?=[)#])", rf"{SITE}/\1.html", text)
+    text = re.sub(r"(?<=\]\()\.\./(?=[\w./-]+\))", "", text)
     return re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", text)
 
 

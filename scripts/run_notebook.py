@@ -45,6 +45,8 @@ def run(source: Path, key: str) -> bool:
         if options.get("eval") != ["false"] and options.keys().isdisjoint(unwanted):
             shift.line = cell.metadata.qmd.line
             cell.outputs = nbformat.from_dict(shell.run(cell.source))
+            if isinstance(shell.exc, KeyboardInterrupt):
+                raise shell.exc
             if shell.exc is not None:
                 print(failure(shell.exc, source, shift.line), file=sys.stderr)
                 return False

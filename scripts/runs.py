@@ -68,6 +68,8 @@ def each(what: str, todo: list[Path], command: Callable[[Path], CompletedProcess
     def one(source: Path) -> bool:
         start = time.time()
         done = command(source)
+        if done.returncode == 130:  # Ctrl-C, which has reached us, too
+            return False
         took = f"in {time.time() - start:.0f} s"
         report = f"FAILED {took}\n{located(done.stderr, books).rstrip()}" if done.returncode else f"{what} {took}"
         print(f"  {source}  {report}", flush=True)
