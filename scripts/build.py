@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scripts import nbs, project, readme, refs, runs, settings
+from scripts import nbs, project, readme, refs, runs
 from scripts.project import BUILD, ROOT, Books, BuildError, write
 
 Count = tuple[int, int]  # passed, failed
@@ -33,20 +33,19 @@ def prepare(only: str | None = None) -> bool:
     for mark in marks:  # each is run below, once, and keeps its outputs
         write(mark, b"")
     # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
-    (BUILD / "README.md").touch()
+    write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
     try:
         books = project.export("nbdev_prepare")
     finally:
         for mark in marks:
             mark.unlink()
-    project.bring_back()
     say("running the notebooks that have changed")
     if failed := runs.execute(books, pages(books)):
         say(f"failed: {', '.join(map(str, failed))}")
         return False
-    if readme.INDEX in books:
-        readme.bring_back(fresh_readme(books))
+    make_readme(books)
+    project.bring_back()
     say("hamux/ and README.md are in step with nbs/")
     return True
 
@@ -61,7 +60,6 @@ def test(only: str | None = None) -> bool:
     parts["pages that can be read"] = lambda: listed(unreadable(picked))
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
-        parts["settings.ini in step with pyproject.toml"] = lambda: listed(settings.problems())
         parts["tests of the build tool"] = lambda: tool_tests(books)
         parts |= linters(books)
     return count(parts)
@@ -125,11 +123,11 @@ def processed(books: Books, picked: Books) -> bool:
     return True
 
 
-def fresh_readme(books: Books) -> dict[str, bytes]:
-    """`README.md` and its pictures, of an index that has run."""
-    if runs.process({readme.INDEX: books[readme.INDEX]}):
-        raise BuildError(f"nbdev could not process {readme.INDEX}")
-    return readme.make(runs.processed(readme.INDEX))
+def make_readme(books: Books) -> None:
+    if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
+        if runs.process({readme.INDEX: books[readme.INDEX]}):
+            raise BuildError(f"nbdev could not process {readme.INDEX}")
+        readme.make(runs.processed(readme.INDEX))
 
 
 def notebooks(books: Books, picked: Books) -> Count:
@@ -142,9 +140,8 @@ def unreadable(picked: Books) -> Iterable[str]:
 
 
 def out_of_step(books: Books) -> Iterable[str]:
-    yield from (f"hamux/{o} differs from the notebooks; run `make prepare`" for o in project.stale())
-    if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
-        yield from (f"{o} differs from {readme.INDEX}; run `make prepare`" for o in readme.stale(fresh_readme(books)))
+    make_readme(books)
+    return (f"{o} differs from what the notebooks make; run `make prepare`" for o in project.stale())
 
 
 def listed(problems: Iterable[str]) -> Count:

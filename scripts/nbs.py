@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from markdown_it import MarkdownIt
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -18,7 +17,7 @@ DIRECTIVES = EXPORTS | {"default_exp", "exec_doc", "filter_stream", "hide", "not
 LONGEST = 60  # lines of source without a word between
 
 _OPTION = re.compile(r"\s*#\s*\|\s?(.*)")
-_FENCE = re.compile(r"[\s>*+-]*(?:\d+[.)]\s+)?(`{3,}|~{3,})\s*([^`\s][^`]*)$")
+_FENCE = re.compile(r"([\s>*+-]*|\s*\d+[.)]\s+)(`{3,}|~{3,})\s*([^`]*?)\s*$")
 
 
 class NotebookError(Exception):
@@ -86,12 +85,30 @@ def _imports_only(cell: NotebookNode) -> bool:
 
 
 def _cells(path: Path, text: str) -> Iterator[NotebookNode]:
-    lines, at = re.findall(r"[^\n]*\n|[^\n]+", text), 0
-    for start, stop, cell in _code_cells(path, lines):
-        yield from _prose(path, "".join(lines[at:start]), at + 1)
-        yield cell
-        at = stop
-    yield from _prose(path, "".join(lines[at:]), at + 1)
+    lines, at, fence = text.split("\n"), 0, None  # `at`: where prose begins; `fence`: the one that is open, and its line
+    for n, line in enumerate(lines):
+        m = _FENCE.match(line)
+        if m and fence is None:
+            fence, start = m, n
+            if re.match(r"\{python\b", m[3]):
+                if m[1].strip():
+                    raise NotebookError(path, n + 1, "a {python} fence needs a line of its own, outside of quotations")
+                if m[3] != "{python}":
+                    raise NotebookError(path, n + 1, f"write `{{python}}`, and options in `#|` lines, not {m[3]!r}")
+                yield from _prose(path, "\n".join(lines[at:n]), at + 1)
+        elif m and m[2].startswith(fence[2]):
+            if m[3]:
+                raise NotebookError(path, start + 1, f"this fence is never closed; in line {n + 1} another one begins")
+            if fence[3] == "{python}":
+                code = [re.sub(rf"^[ \t]{{,{len(fence[1])}}}", "", o) for o in lines[start + 1 : n]]
+                cell = _placed(new_code_cell("\n".join(code)), start + 2)
+                _check_options(path, cell)
+                yield cell
+                at = n + 1
+            fence = None
+    if fence:
+        raise NotebookError(path, start + 1, "this fence is never closed")
+    yield from _prose(path, "\n".join(lines[at:]), at + 1)
 
 
 def _prose(path: Path, text: str, line: int) -> Iterator[NotebookNode]:
@@ -109,36 +126,6 @@ def _prose(path: Path, text: str, line: int) -> Iterator[NotebookNode]:
         yield from _prose(path, body, line + 1 - body.startswith("\n"))
     elif body:
         yield _placed(new_markdown_cell(body), line)
-
-
-def _code_cells(path: Path, lines: list[str]) -> Iterator[tuple[int, int, NotebookNode]]:
-    """Where each `{python}` fence starts and stops, and its cell."""
-    inside: set[int] = set()  # the lines in which a fence that opens is rightly none
-    for token in MarkdownIt("commonmark").parse("".join(lines)):
-        start, stop = token.map or (0, 0)
-        if token.type == "fence" or token.type == "html_block" and token.content.lstrip().startswith("<!--"):
-            inside.update(range(start, stop))
-        if token.type != "fence":
-            continue
-        mark = token.markup
-        for i, line in enumerate(token.content.split("\n"), start + 2):
-            if (m := _FENCE.match(line)) and m[1].startswith(mark):
-                raise NotebookError(path, start + 1, f"this fence is never closed; in line {i} another one begins")
-        if stop - start < 2 or not re.search(rf"{mark}{mark[0]}*[ \t]*\n?$", lines[stop - 1]):
-            raise NotebookError(path, start + 1, "this fence is never closed")
-        info = token.info.strip()
-        if not re.match(r"\{python\b", info):
-            continue
-        if info != "{python}":
-            raise NotebookError(path, start + 1, f"write `{{python}}`, and options as `#|` lines below, not {info!r}")
-        if lines[start].lstrip()[0] not in "`~":
-            raise NotebookError(path, start + 1, "a {python} fence needs a line of its own, outside of quotations")
-        cell = _placed(new_code_cell(token.content.removesuffix("\n")), start + 2)
-        _check_options(path, cell)
-        yield start, stop, cell
-    for i, line in enumerate(lines):
-        if i not in inside and (m := _FENCE.match(line)) and m[2].startswith("{python"):
-            raise NotebookError(path, i + 1, "this fence is no cell: set blank lines around it, and less indentation")
 
 
 def _placed(cell: NotebookNode, line: int) -> NotebookNode:

@@ -104,7 +104,7 @@ def make() -> Books:
     """Brings `_build/` up to date and gives its notebooks."""
     books = {source: nbs.read(ROOT / source, source) for source in notebooks()}
     assets = {p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*") if p.is_file()} - books.keys()
-    for file in [Path("settings.ini"), Path("pyproject.toml"), *assets]:
+    for file in [Path("settings.ini"), Path("pyproject.toml"), Path("README.md"), *assets]:
         write(BUILD / file, (ROOT / file).read_bytes())
     kept = {BUILD / o for o in assets} | {ipynb(o) for o in books}
     for old in {p for p in BUILD.glob("nbs/**/*") if p.is_file() and not p.name.startswith(".")} - kept:
@@ -225,24 +225,26 @@ def located(report: str, books: Books) -> str:
     return re.sub(r'(?:[\w./-]*/)?(hamux/[\w/]+\.py)(:|", line )(\d+)', place, report)
 
 
-def contents(package: Path) -> dict[str, bytes]:
-    """The files of `package` by name."""
-    found = (p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {p.relative_to(package).as_posix(): p.read_bytes() for p in found}
+def generated(root: Path) -> dict[Path, bytes]:
+    """What is made out of the notebooks, by its path from `root`."""
+    found = [p for p in root.glob("hamux/**/*") if p.is_file() and "__pycache__" not in p.parts]
+    found += [p for p in (root / "README.md", *root.glob("figures/*")) if p.exists()]
+    return {p.relative_to(root): p.read_bytes() for p in found}
 
 
-def stale() -> list[str]:
-    """The files in which the committed `hamux/` differs from the fresh export."""
-    fresh, kept = contents(PACKAGE), contents(ROOT / "hamux")
-    return sorted(o for o in fresh.keys() | kept.keys() if fresh.get(o) != kept.get(o))
+def stale() -> list[Path]:
+    """What differs from what is committed. Pictures need only be there: their bytes change with the machine."""
+    fresh, kept = generated(BUILD), generated(ROOT)
+    gone = {o for o in kept.keys() - fresh.keys() if o.parts[0] == "hamux"}
+    return sorted(gone | {o for o in fresh if o not in kept or (kept[o] != fresh[o] and o.parts[0] != "figures")})
 
 
 def bring_back() -> None:
-    """Makes the committed `hamux/` equal to the fresh export."""
+    """Makes what is committed equal to what is fresh."""
+    fresh = generated(BUILD)
     for name in stale():
-        fresh, kept = PACKAGE / name, ROOT / "hamux" / name
-        print(f"{'wrote' if fresh.exists() else 'removed'} hamux/{name}")
-        if fresh.exists():
-            write(kept, fresh.read_bytes())
+        print(f"{'wrote' if name in fresh else 'removed'} {name}")
+        if name in fresh:
+            write(ROOT / name, fresh[name])
         else:
-            kept.unlink()
+            (ROOT / name).unlink()

@@ -13,14 +13,13 @@ INDEX = Path("nbs/index.qmd")
 SITE = ABOUT["urls"]["Documentation"]
 
 
-def make(processed: Path) -> dict[str, bytes]:
-    """`README.md` and the pictures it shows, by their path from the root, out of the page that nbdev has processed."""
-    pictures = BUILD / "readme" / "figures"
+def make(processed: Path) -> None:
+    """Writes `README.md` and the pictures it shows into `_build/`, out of the page that nbdev has processed."""
     nb = nbformat.read(processed, as_version=4)
-    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", pictures)
+    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures")
     text, more = markdown(nbformat.from_dict(nb))
-    files = {f"figures/{p.name}": p.read_bytes() for p in pictures.glob("*")} | more
-    return {"README.md": text.encode()} | {k: v for k, v in sorted(files.items()) if k in text}
+    for name, data in {"README.md": text.encode(), **more}.items():
+        write(BUILD / name, data)
 
 
 def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
@@ -57,20 +56,3 @@ def prose(text: str) -> str:
     text = re.sub(r"(?<=\]\()(?:\d+\w?_)?(\w+)\.qmd(?=[)#])", rf"{SITE}/\1.html", text)
     text = re.sub(r"(?<=\]\()\.\./(?=[\w./-]+\))", "", text)
     return re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", text)
-
-
-def stale(fresh: dict[str, bytes]) -> list[str]:
-    """What of the committed README differs. Pictures need only be there: their bytes change with the machine."""
-
-    def differs(name: str, data: bytes) -> bool:
-        file = ROOT / name
-        return not file.exists() or (name == "README.md" and file.read_bytes() != data)
-
-    return [name for name, data in fresh.items() if differs(name, data)]
-
-
-def bring_back(fresh: dict[str, bytes]) -> None:
-    """Writes what of the README and its pictures has changed."""
-    for name, data in fresh.items():
-        if write(ROOT / name, data):
-            print(f"wrote {name}")

@@ -83,7 +83,7 @@ class Project:
     def __init__(self, root: Path):
         self.root = root
         shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("tests", "__pycache__"))
-        for name in ("settings.ini", "pyproject.toml"):
+        for name in ("settings.ini", "pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, root)
 
     def write(self, name: str, text: str) -> None:

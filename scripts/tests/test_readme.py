@@ -35,14 +35,3 @@ def test_prose():
         "![d](figures/d.png), [e](https://f.g/h.qmd), [i](#j)"
     )
     assert readme.prose("[[`HAM`](https://f.g/core.html#ham)](00_core.qmd)") == f"[`HAM`]({site}/core.html)"
-
-
-def test_only_the_text_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "ROOT", tmp_path)
-    fresh = {"README.md": b"text", "figures/a.png": b"new"}
-    assert readme.stale(fresh) == ["README.md", "figures/a.png"]
-    readme.bring_back(fresh | {"figures/a.png": b"old"})
-    assert readme.stale(fresh) == []
-    readme.bring_back(fresh)
-    assert (tmp_path / "figures/a.png").read_bytes() == b"new"
-    assert readme.stale(fresh | {"README.md": b"other"}) == ["README.md"]
