@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from nbformat import NotebookNode
 
@@ -32,14 +32,11 @@ class Needs:
         runner = (ROOT / "scripts/run_notebook.py").read_text()
         return hashlib.sha256(json.dumps([sys.version, installed(), runner, code]).encode()).hexdigest()[:16]
 
-    def used(self, cells: Iterable[NotebookNode]) -> Iterator[str]:
-        for name in taken([o for cell in cells for o in nodes(cell.source)]):
-            if name == "*":
-                yield from self.names.values()
-            elif (first := name.partition(".")[0]) in self.names:
-                yield self.names[first]
-            else:
-                yield from (o for o in self.modules if f"{name}.".startswith(f"{o}."))
+    def used(self, cells: Iterable[NotebookNode]) -> set[str]:
+        found = taken([o for cell in cells for o in nodes(cell.source)])
+        everything = self.names.values() if "*" in found else ()
+        named = {self.names.get(part) for name in found for part in name.split(".")} - {None}  # wherever it came from
+        return {*everything, *named, *(o for o in self.modules for name in found if f"{name}.".startswith(f"{o}."))}
 
 
 def taken(code: list[ast.AST]) -> set[str]:

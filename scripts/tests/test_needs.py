@@ -24,6 +24,7 @@ def needs(tmp_path, **code: str) -> Needs:
 USES = {
     "nothing": ("import math", ""),
     "from a module": ("from hamux.a import A", "a"),
+    "from a module that has it from another": ("from hamux.a import C", "ac"),
     "a module": ("import hamux.a as x", "a"),
     "a module of the package": ("from hamux import a", "a"),
     "from the package": ("from hamux import A, C", "ac"),
