@@ -2,17 +2,17 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from xml.etree import ElementTree
 
-from scripts import nbs, project, readme, refs, runs, settings
-from scripts.project import BUILD, ENV, PACKAGE, ROOT, Books, BuildError, run
+from scripts import nbs, project, readme, refs, runs
+from scripts.project import BUILD, ROOT, Books, BuildError, write
 
-OK = (1, 0)  # passed, failed
+Count = tuple[int, int]  # passed, failed
+# Pages that may still hide exported code, or show much of it without a word between.
+UNREADABLE = {"00_core", "01_lagrangians", "02_layers", "03_synapses", "04_dynamics", "10_dense_memory"}
 
 
 def say(text: str) -> None:
@@ -26,34 +26,26 @@ def export(only: str | None = None) -> bool:
     return True
 
 
-def execute(only: str | None = None) -> bool:
-    """Run the notebooks that have changed and keep their outputs in _build/."""
-    return not runs.execute(pages(chosen(project.export(only), only)))
-
-
-def sync(only: str | None = None) -> bool:
-    """Bring settings.ini in step with pyproject.toml."""
-    settings.sync()
-    return True
-
-
 def prepare(only: str | None = None) -> bool:
     """Export, test and clean (nbdev_prepare), then write hamux/ and README.md."""
-    say("exporting the notebooks")
-    books = project.export()
-    project.bring_back()
-    say("testing and cleaning the notebooks")
+    say("nbdev_prepare: exporting the notebooks")
+    marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
+    for mark in marks:  # each is run below, once, and keeps its outputs
+        write(mark, b"")
     # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
-    (BUILD / "README.md").touch()
+    write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
-    if failed := runs.prepare(books):
+    try:
+        books = project.export("nbdev_prepare")
+    finally:
+        for mark in marks:
+            mark.unlink()
+    say("running the notebooks that have changed")
+    if failed := runs.execute(books, pages(books)):
         say(f"failed: {', '.join(map(str, failed))}")
         return False
-    if readme.INDEX in books:
-        say("making README.md")
-        if runs.execute({readme.INDEX: books[readme.INDEX]}):
-            return False
-        readme.bring_back(readme.make())
+    make_readme(books)
+    project.bring_back()
     say("hamux/ and README.md are in step with nbs/")
     return True
 
@@ -61,31 +53,28 @@ def prepare(only: str | None = None) -> bool:
 def test(only: str | None = None) -> bool:
     """Run everything that can be wrong, and count."""
     say("exporting the notebooks")
-    books = project.export(only)
-    picked = chosen(books, only)
-    parts: dict[str, Callable[[], tuple[int, int]]] = {"notebooks": lambda: notebooks(pages(picked))}
-    files = [project.module_file(m) for o, nb in picked.items() for m in project.modules(o, nb)]
-    files = [o for o in files if o.name.startswith("test_")]
-    if files:
-        parts["exported tests"] = lambda: pytest("exported", files if only else [PACKAGE / "tests"], BUILD)
+    books = project.export()
+    picked = project.select(books, only)
+    parts: dict[str, Callable[[], Count]] = {"notebooks": lambda: notebooks(books, pages(picked))}
+    parts["exported tests"] = lambda: runs.test(books, picked)
+    parts["pages that can be read"] = lambda: listed(unreadable(picked))
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
-        parts["settings.ini in step with pyproject.toml"] = lambda: listed(settings.problems())
-        parts["tests of the build tool"] = lambda: pytest("tool", [ROOT / "scripts" / "tests"], ROOT)
-        parts |= LINT
+        parts["tests of the build tool"] = lambda: tool_tests(books)
+        parts |= linters(books)
     return count(parts)
 
 
 def lint(only: str | None = None) -> bool:
     """Check style and types."""
-    return count(LINT)
+    return count(linters(project.export()))
 
 
 def docs(only: str | None = None) -> bool:
     """Build the site into _docs/."""
     from scripts import site
 
-    if not processed(project.export()):
+    if not processed(books := project.export(), pages(books)):
         return False
     try:
         site.build(BUILD / "_proc", ROOT / "_docs")
@@ -102,91 +91,85 @@ def preview(only: str | None = None) -> bool:
         """Rerun the notebooks at `paths` alone: others keep the outputs they have, even if hamux has changed."""
         names = {Path(p).resolve().relative_to(ROOT) for p in paths}
         try:
-            processed(project.export(), names)
+            books = project.export()
+            processed(books, {o: nb for o, nb in pages(books).items() if o in names})
         except (BuildError, nbs.NotebookError) as e:
             print(e)
 
-    if not processed(project.export()):
+    if not processed(books := project.export(), pages(books)):
         return False
     site.preview(renew, BUILD / "_proc", ROOT / "_docs", watch=[ROOT / "nbs"])
     return True
-
-
-def chosen(books: Books, only: str | None) -> Books:
-    return {o: books[o] for o in project.select(only)}
 
 
 def pages(books: Books) -> Books:
     return {o: nb for o, nb in books.items() if not project.is_test(o)}
 
 
-def processed(books: Books, names: Iterable[Path] | None = None) -> bool:
-    """Executes the notebooks (those called `names`) and lets nbdev make them ready for the site, in `_build/_proc/`."""
-    say("running notebooks for their outputs")
-    if runs.execute({o: nb for o, nb in pages(books).items() if names is None or o in names}):
+def processed(books: Books, picked: Books) -> bool:
+    """Runs `picked`, and lets nbdev make them ready for the site, in `_build/_proc/`."""
+    say("running the notebooks that have changed")
+    if runs.execute(books, picked):
         return False
     say("nbdev: adding API entries and links")
-    # What `nbdev_proc_nbs` does, but that would first install Quarto.
-    code = (
-        "from nbdev.quarto import refresh_quarto_yml as r, nbdev_sidebar as s; from nbdev.serve import proc_nbs as p; "
-    )
-    done = run(sys.executable, "-c", code + "r(); s(); p(n_workers=2)")
-    if done.returncode:
-        raise BuildError(f"nbdev could not process the notebooks:\n{done.stdout}{done.stderr}")
+    if failed := runs.process({o: books[o] for o in picked}):
+        raise BuildError(f"nbdev could not process {', '.join(map(str, failed))}")
+    files = {p.relative_to(BUILD / "nbs") for p in (BUILD / "nbs").rglob("*") if p.is_file()}
+    for file in (o for o in files if o.suffix != ".ipynb"):
+        write(BUILD / "_proc" / file, (BUILD / "nbs" / file).read_bytes())
+    for old in (p for p in (BUILD / "_proc").rglob("*") if p.is_file()):
+        if old.relative_to(BUILD / "_proc") not in files:
+            old.unlink()
     return True
 
 
-def notebooks(books: Books) -> tuple[int, int]:
-    failed = runs.test(books)
-    return len(books) - len(failed), len(failed)
+def make_readme(books: Books) -> None:
+    if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
+        if runs.process({readme.INDEX: books[readme.INDEX]}):
+            raise BuildError(f"nbdev could not process {readme.INDEX}")
+        readme.make(runs.processed(readme.INDEX))
+
+
+def notebooks(books: Books, picked: Books) -> Count:
+    failed = runs.execute(books, picked)
+    return len(picked) - len(failed), len(failed)
+
+
+def unreadable(picked: Books) -> Iterable[str]:
+    return (o for source, nb in pages(picked).items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
 
 
 def out_of_step(books: Books) -> Iterable[str]:
-    yield from (f"hamux/{o} differs from the notebooks; run `make prepare`" for o in project.stale())
-    if readme.INDEX in books:
-        if runs.execute({readme.INDEX: books[readme.INDEX]}):
-            yield f"{readme.INDEX} does not run"
-        else:
-            yield from (f"{o} differs from {readme.INDEX}; run `make prepare`" for o in readme.stale(readme.make()))
+    make_readme(books)
+    return (f"{o} differs from what the notebooks make; run `make prepare`" for o in project.stale())
 
 
-def listed(problems: Iterable[str]) -> tuple[int, int]:
+def listed(problems: Iterable[str]) -> Count:
     found = list(problems)
     for problem in found:
         print(f"  {problem}", flush=True)
-    return (0, len(found)) if found else OK
+    return (0, len(found)) if found else (1, 0)
 
 
-def pytest(name: str, files: list[Path], cwd: Path) -> tuple[int, int]:
-    """Runs pytest and counts; nothing to run is a failure."""
-    report = BUILD / f"pytest-{name}.xml"
-    report.unlink(missing_ok=True)
-    cores = ["--numprocesses=logical", "--maxprocesses=4"]
-    command = [sys.executable, "-m", "pytest", "-q", *cores, f"--junitxml={report}", *map(str, files)]
-    code = subprocess.run(command, cwd=cwd, env=ENV).returncode
-    if not report.exists():
-        return 0, 1
-    suite = next(ElementTree.parse(report).iter("testsuite"))
-    tests, failed, errors, skipped = (int(suite.get(o, 0)) for o in ("tests", "failures", "errors", "skipped"))
-    bad = failed + errors
-    return max(tests - bad - skipped, 0), bad or int(code != 0)
+def tool_tests(books: Books) -> Count:
+    good, bad = runs.pytest("tool", [ROOT / "scripts" / "tests"], ROOT, books)
+    return good.total(), bad.total()
 
 
-def tool(*command: str) -> Callable[[], tuple[int, int]]:
-    def go() -> tuple[int, int]:
-        code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=ENV).returncode
-        return (0, 1) if code else OK
+def linters(books: Books) -> dict[str, Callable[[], Count]]:
+    def judged(*command: str, cwd: Path) -> Callable[[], Count]:
+        return lambda: (0, 1) if runs.show(*command, cwd=cwd, books=books) else (1, 0)
 
-    return go
+    ruff = "ruff", "check", "--quiet", "--no-cache"
+    types = "basedpyright", "--level", "error", "--pythonpath", sys.executable
+    return {
+        "ruff, hamux": judged(*ruff, "--no-respect-gitignore", "hamux", cwd=BUILD),
+        "ruff, scripts": judged(*ruff, "scripts", cwd=ROOT),
+        "basedpyright": judged(*types, cwd=BUILD),
+    }
 
 
-LINT = {
-    "ruff": tool("ruff", "check", "--quiet", "."),
-    "basedpyright": tool("basedpyright", "--level", "error", "--pythonpath", sys.executable),
-}
-
-
-def count(parts: dict[str, Callable[[], tuple[int, int]]]) -> bool:
+def count(parts: dict[str, Callable[[], Count]]) -> bool:
     """Runs all `parts`, whatever comes, and sums up in pytest's manner."""
     counts = {}
     for name, part in parts.items():
@@ -205,7 +188,7 @@ def count(parts: dict[str, Callable[[], tuple[int, int]]]) -> bool:
     return not failed
 
 
-COMMANDS = {o.__name__: o for o in (export, execute, test, prepare, docs, preview, lint, sync)}
+COMMANDS = {o.__name__: o for o in (export, test, prepare, docs, preview, lint)}
 
 
 def main() -> int:
@@ -217,13 +200,16 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="command")
-    parser.add_argument("--only", metavar="NAME", help="(test, execute) this notebook alone, as in 00_core")
+    parser.add_argument("--only", metavar="NAME", help="(test) this notebook and its tests alone, as in 00_core")
     args = parser.parse_args()
     try:
         return 0 if COMMANDS[args.command](args.only or None) else 1
     except (BuildError, nbs.NotebookError, refs.RefError) as e:
         print(e, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
