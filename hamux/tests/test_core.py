@@ -31,7 +31,7 @@ __all__ = ['LAGRANGIANS', 'LAYERS', 'SYNAPSES', 'POSITIONS', 'A', 'B', 'HAM_F', 
            'test_the_wrong_number_of_layers', 'test_any_array_of_sizes_is_a_shape', 'test_a_number_is_no_key',
            'test_keys_of_the_old_style', 'test_a_hypersynapse_without_parameters_says_so',
            'test_example_output_is_that_of_the_convolution', 'test_the_names_of_the_list_form',
-           'test_a_step_takes_collections_like_the_layers', 'test_public_names_are_spelled_out']
+           'test_a_step_takes_collections_like_the_layers']
 
 # %% ../../nbs/tests/core.qmd #softmax_ham
 import os
@@ -1144,11 +1144,3 @@ def test_a_step_takes_collections_like_the_layers(untyped):
     ]:
         with pytest.raises(ValueError, match=message):
             call()
-
-
-def test_public_names_are_spelled_out():
-    assert set(hmx.__all__) <= set(vars(hmx))
-    for module in (hmx.core, hmx.lagrangians):
-        assert set(module.__all__) <= set(hmx.__all__)
-        with open(module.__file__) as file:
-            assert "import *" not in file.read()
