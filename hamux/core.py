@@ -28,7 +28,8 @@ from ._wiring import Collection, Connection, States, as_collection, as_connectio
 from ._wiring import check_batch, draw, find, initial_state, is_ready, items, map_named, split_key
 
 # %% ../nbs/00_core.qmd #_all_
-_all_ = ["legendre_transform"]
+#| code-fold: true
+_all_ = ["legendre_transform"]  # which is of this page, too
 
 # %% ../nbs/00_core.qmd #Lagrangian
 class Lagrangian(AbstractFunction):

@@ -188,7 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
-
+# %% ../nbs/10_dense_memory.qmd #_run
+#| code-fold: true
 def _run(args: argparse.Namespace) -> None:
     tqdm = _extra("tqdm", "tqdm").tqdm
     _extra("matplotlib", "matplotlib")  # before the work, not after it
@@ -223,7 +224,8 @@ def _run(args: argparse.Namespace) -> None:
     print("\n".join(rows))
     print(f"\nfigure: {args.out}")
 
-
+# %% ../nbs/10_dense_memory.qmd #_row
+#| code-fold: true
 def _row(name: str, ok: Array, result: Any) -> str:
     """One line of the table."""
     numbers = ok, result.steps, result.trace.energies, result.energy
