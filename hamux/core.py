@@ -43,7 +43,7 @@ class Lagrangian(AbstractFunction):
 
     __init__ = AbstractFunction.__init__
 
-
+# %% ../nbs/00_core.qmd #as_lagrangian
 def as_lagrangian(
     function: Callable,  # "*shape" -> "", convex; may be a `functools.partial`
 ) -> Callable:
@@ -121,7 +121,7 @@ class FunctionSynapse(AbstractFunction):
         drawn = draw(function, key, *shapes)
         return self if drawn is function else FunctionSynapse(drawn, **keywords)
 
-
+# %% ../nbs/00_core.qmd #as_hypersynapse
 def as_hypersynapse(name: str, synapse: Callable) -> Callable:
     """`synapse` as a module whose leaves are all parameters; errors call it `name`."""
     return as_module(name, synapse, FunctionSynapse)
