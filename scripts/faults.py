@@ -179,7 +179,7 @@ def test(package: Path, names: list[str], *options: str) -> list[str]:
     command += [f"{file.relative_to(package.parent)}::{name}" for file, name in zip(files, names)]
     done = subprocess.run(command, cwd=package.parent, env=env, text=True, capture_output=True)
     failed = re.findall(r"^FAILED \S+::(.*?)(?: - .*)?$", done.stdout, re.M)
-    if done.returncode != bool(failed):
+    if done.returncode and not failed:
         raise BuildError(f"{' '.join(command)} could not be run:\n{done.stdout}{done.stderr}")
     return failed
 
