@@ -11,6 +11,7 @@ from scripts import nbs, project, readme, refs, runs
 from scripts.project import BUILD, ROOT, Books, BuildError, write
 
 Count = tuple[int, int]  # passed, failed
+ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
 # Pages that may still hide exported code, or show much of it without a word between.
 UNREADABLE = {"00_core", "01_lagrangians", "02_layers", "03_synapses", "04_dynamics", "10_dense_memory"}
 
@@ -19,14 +20,13 @@ def say(text: str) -> None:
     print(f"== {text}", flush=True)
 
 
-def export(only: str | None = None) -> bool:
+def export(only: str | None = None) -> None:
     """Write hamux/ out of the notebooks."""
     project.export()
     project.bring_back()
-    return True
 
 
-def prepare(only: str | None = None) -> bool:
+def prepare(only: str | None = None) -> None:
     """Export, test and clean (nbdev_prepare), then write hamux/ and README.md."""
     say("nbdev_prepare: exporting the notebooks")
     marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
@@ -40,14 +40,10 @@ def prepare(only: str | None = None) -> bool:
     finally:
         for mark in marks:
             mark.unlink()
-    say("running the notebooks that have changed")
-    if failed := runs.execute(books, pages(books)):
-        say(f"failed: {', '.join(map(str, failed))}")
-        return False
+    execute(books, pages(books))
     make_readme(books)
     project.bring_back()
     say("hamux/ and README.md are in step with nbs/")
-    return True
 
 
 def test(only: str | None = None) -> bool:
@@ -55,9 +51,11 @@ def test(only: str | None = None) -> bool:
     say("exporting the notebooks")
     books = project.export()
     picked = project.select(books, only)
-    parts: dict[str, Callable[[], Count]] = {"notebooks": lambda: notebooks(books, pages(picked))}
-    parts["exported tests"] = lambda: runs.test(books, picked)
-    parts["pages that can be read"] = lambda: listed(unreadable(picked))
+    parts: dict[str, Callable[[], Count]] = {
+        "notebooks": lambda: notebooks(books, pages(picked)),
+        "exported tests": lambda: runs.test(books, picked),
+        "pages that can be read": lambda: listed(unreadable(pages(picked))),
+    }
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
         parts["tests of the build tool"] = lambda: tool_tests(books)
@@ -70,63 +68,59 @@ def lint(only: str | None = None) -> bool:
     return count(linters(project.export()))
 
 
-def docs(only: str | None = None) -> bool:
+def docs(only: str | None = None) -> None:
     """Build the site into _docs/."""
     from scripts import site
 
-    if not processed(books := project.export(), pages(books)):
-        return False
+    books = project.export()
+    process(books, pages(books))
     try:
         site.build(BUILD / "_proc", ROOT / "_docs")
     except ValueError as e:  # a broken link or reference
         raise BuildError(str(e)) from None
-    return True
 
 
-def preview(only: str | None = None) -> bool:
+def preview(only: str | None = None) -> None:
     """Serve the site, and rebuild what changes."""
     from scripts import site
 
     def renew(paths: Iterable[Path]) -> None:
         """Rerun the notebooks at `paths` alone: others keep the outputs they have, even if hamux has changed."""
         names = {Path(p).resolve().relative_to(ROOT) for p in paths}
-        try:
-            books = project.export()
-            processed(books, {o: nb for o, nb in pages(books).items() if o in names})
-        except (BuildError, nbs.NotebookError) as e:
-            print(e)
+        books = project.export()
+        process(books, {o: nb for o, nb in pages(books).items() if o in names})
 
-    if not processed(books := project.export(), pages(books)):
-        return False
+    books = project.export()
+    process(books, pages(books))
     site.preview(renew, BUILD / "_proc", ROOT / "_docs", watch=[ROOT / "nbs"])
-    return True
 
 
 def pages(books: Books) -> Books:
     return {o: nb for o, nb in books.items() if not project.is_test(o)}
 
 
-def processed(books: Books, picked: Books) -> bool:
-    """Runs `picked`, and lets nbdev make them ready for the site, in `_build/_proc/`."""
+def execute(books: Books, picked: Books) -> None:
     say("running the notebooks that have changed")
-    if runs.execute(books, picked):
-        return False
+    if failed := runs.execute(books, picked):
+        raise BuildError(f"failed: {', '.join(map(str, failed))}")
+
+
+def process(books: Books, picked: Books) -> None:
+    """Runs `picked`, and lets nbdev make them ready for the site, in `_build/_proc/`, where all else is put that it needs."""
+    execute(books, picked)
     say("nbdev: adding API entries and links")
-    if failed := runs.process({o: books[o] for o in picked}):
-        raise BuildError(f"nbdev could not process {', '.join(map(str, failed))}")
-    files = {p.relative_to(BUILD / "nbs") for p in (BUILD / "nbs").rglob("*") if p.is_file()}
+    runs.process({o: books[o] for o in picked})
+    made, ready = BUILD / "nbs", BUILD / "_proc"
+    files = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
     for file in (o for o in files if o.suffix != ".ipynb"):
-        write(BUILD / "_proc" / file, (BUILD / "nbs" / file).read_bytes())
-    for old in (p for p in (BUILD / "_proc").rglob("*") if p.is_file()):
-        if old.relative_to(BUILD / "_proc") not in files:
-            old.unlink()
-    return True
+        write(ready / file, (made / file).read_bytes())
+    for old in (p for p in ready.rglob("*") if p.is_file() and p.relative_to(ready) not in files):
+        old.unlink()
 
 
 def make_readme(books: Books) -> None:
     if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
-        if runs.process({readme.INDEX: books[readme.INDEX]}):
-            raise BuildError(f"nbdev could not process {readme.INDEX}")
+        runs.process({readme.INDEX: books[readme.INDEX]})
         readme.make(runs.processed(readme.INDEX))
 
 
@@ -136,7 +130,7 @@ def notebooks(books: Books, picked: Books) -> Count:
 
 
 def unreadable(picked: Books) -> Iterable[str]:
-    return (o for source, nb in pages(picked).items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
+    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
 
 
 def out_of_step(books: Books) -> Iterable[str]:
@@ -171,15 +165,15 @@ def linters(books: Books) -> dict[str, Callable[[], Count]]:
 
 def count(parts: dict[str, Callable[[], Count]]) -> bool:
     """Runs all `parts`, whatever comes, and sums up in pytest's manner."""
-    counts = {}
+    counts: dict[str, Count] = {}
     for name, part in parts.items():
         say(name)
         start = time.time()
         try:
             counts[name] = part()
-        except (BuildError, nbs.NotebookError, refs.RefError) as e:
+        except ERRORS as e:
             print(e)
-            counts[name] = (0, 1)
+            counts[name] = 0, 1
         print(f"   {counts[name][0]} passed, {counts[name][1]} failed in {time.time() - start:.0f} s")
     passed, failed = (sum(o) for o in zip(*counts.values()))
     if failed:
@@ -192,19 +186,13 @@ COMMANDS = {o.__name__: o for o in (export, test, prepare, docs, preview, lint)}
 
 
 def main() -> int:
-    about = "\n".join(f"  {name:8}  {command.__doc__}" for name, command in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.build",
-        description=__doc__,
-        epilog=f"commands:\n{about}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    parser = argparse.ArgumentParser(prog="python -m scripts.build", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--only", metavar="NAME", help="(test) this notebook and its tests alone, as in 00_core")
     args = parser.parse_args()
     try:
-        return 0 if COMMANDS[args.command](args.only or None) else 1
-    except (BuildError, nbs.NotebookError, refs.RefError) as e:
+        return int(COMMANDS[args.command](args.only or None) is False)
+    except ERRORS as e:
         print(e, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -49,19 +49,19 @@ the ghost lost, ghostmax: test_ghostmax_is_a_softmax_with_one_more
 + jnp.log(others)
 
 16 bits added up in 16 bits: test_rowwise_accuracy
-- return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
-+ return x
+- jnp.asarray(a, jnp.float32) if a.dtype.itemsize < 4 else a
++ a
 
 the Lagrangian added, Legendre transform: test_fenchel_young
-- _inner(xhat, x) - F(x)
-+ _inner(xhat, x) + F(x)
+- return inner(xhat, x) - F(x)
++ return inner(xhat, x) + F(x)
 
 a sign, slope of the parameters: test_legendre_sees_parameters
 - dE -= eqx.filter_jvp
 + dE += eqx.filter_jvp
 
 a sign, the flow: test_energy_cannot_rise_along_the_flow
-- return _map(jnp.negative, self.dEdg(xs))
+- return map_named(jnp.negative, self.dEdg(xs))
 + return self.dEdg(xs)
 
 a sign, bias of a layer: test_bias_is_a_bias_synapse
@@ -117,7 +117,7 @@ tau lost: test_step_is_the_closed_form
 + -g
 
 a clamped element let go: test_step_is_the_closed_form
-- ham.neurons, _only_free(free, slopes))
+- ham.neurons, only_free(free, slopes))
 + ham.neurons, slopes)
 
 the guard of the energy removed: test_energy_never_rises
@@ -179,7 +179,7 @@ def test(package: Path, names: list[str], *options: str) -> list[str]:
     command += [f"{file.relative_to(package.parent)}::{name}" for file, name in zip(files, names)]
     done = subprocess.run(command, cwd=package.parent, env=env, text=True, capture_output=True)
     failed = re.findall(r"^FAILED \S+::(.*?)(?: - .*)?$", done.stdout, re.M)
-    if done.returncode != bool(failed):
+    if done.returncode and not failed:
         raise BuildError(f"{' '.join(command)} could not be run:\n{done.stdout}{done.stderr}")
     return failed
 

@@ -16,7 +16,21 @@ from xml.etree import ElementTree
 import nbformat
 
 from scripts.needs import Needs
-from scripts.project import BUILD, ENV, PACKAGE, ROOT, Books, cells, file_of, ipynb, located, modules, run, text
+from scripts.project import (
+    BUILD,
+    ENV,
+    PACKAGE,
+    ROOT,
+    Books,
+    BuildError,
+    cells,
+    file_of,
+    ipynb,
+    located,
+    modules,
+    run,
+    text,
+)
 
 PASSED = BUILD / "passed.json"  # for each module of tests the key with which it passed, and the number of its tests
 # nbdev's own processing for readers: API entries come, hidden cells go, names in backticks become links.
@@ -41,21 +55,21 @@ def execute(books: Books, picked: Books) -> list[Path]:
     return each("passed", todo, fill, books)
 
 
-def process(picked: Books) -> list[Path]:
-    """Makes what has changed of `picked` ready for readers, in `_build/_proc/`; gives those pages that failed."""
+def process(picked: Books) -> None:
+    """Lets nbdev make what has changed of `picked` ready for readers, in `_build/_proc/`."""
     stamps = BUILD / "processed.json"
     before = json.loads(stamps.read_text()) if stamps.exists() else {}
     links = (PACKAGE / "_modidx.py").read_bytes() + (ROOT / "scripts/showdoc.py").read_bytes()
-    after = {o: hashlib.sha256(text(nb) + links).hexdigest() for o, nb in picked.items()}
+    after = {str(o): hashlib.sha256(text(nb) + links).hexdigest() for o, nb in picked.items()}
 
     def fill(source: Path) -> CompletedProcess[str]:
         processed(source).parent.mkdir(exist_ok=True)
         return run(sys.executable, "-c", PROCESS, ipynb(source), processed(source), cwd=BUILD / "nbs")
 
-    todo = [o for o in picked if before.get(str(o)) != after[o] or not processed(o).exists()]
-    failed = each("processed", todo, fill, picked)
-    stamps.write_text(json.dumps(before | {str(o): after[o] for o in picked if o not in failed}, indent=1))
-    return failed
+    todo = [o for o in picked if before.get(str(o)) != after[str(o)] or not processed(o).exists()]
+    if failed := each("processed", todo, fill, picked):
+        raise BuildError(f"nbdev could not process {', '.join(map(str, failed))}")
+    stamps.write_text(json.dumps(before | after, indent=1))
 
 
 def processed(source: Path) -> Path:
