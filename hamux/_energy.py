@@ -25,7 +25,7 @@ def legendre(F: Callable, xhat: Array, x: Array) -> Array:
 
 @legendre.def_jvp
 def legendre_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """The derivative of `legendre`: `x` in `xhat`, zero in `x`, and whatever F's parameters have."""
+    """Its derivative: `x` in `xhat`, zero in `x`, and that of the parameters of `F`."""
     F, xhat, x = primals
     dF, dxhat, _ = tangents  # the tangent of x is dropped: dE/dx = 0
     E = legendre(F, xhat, x)

@@ -28,7 +28,8 @@ from ._wiring import Collection, Connection, States, as_collection, as_connectio
 from ._wiring import check_batch, draw, find, initial_state, is_ready, items, map_named, split_key
 
 # %% ../nbs/00_core.qmd #_all_
-_all_ = ["legendre_transform"]
+#| code-fold: true
+_all_ = ["legendre_transform"]  # which is of this page, too
 
 # %% ../nbs/00_core.qmd #Lagrangian
 class Lagrangian(AbstractFunction):
@@ -42,7 +43,7 @@ class Lagrangian(AbstractFunction):
 
     __init__ = AbstractFunction.__init__
 
-
+# %% ../nbs/00_core.qmd #as_lagrangian
 def as_lagrangian(
     function: Callable,  # "*shape" -> "", convex; may be a `functools.partial`
 ) -> Callable:
@@ -120,7 +121,7 @@ class FunctionSynapse(AbstractFunction):
         drawn = draw(function, key, *shapes)
         return self if drawn is function else FunctionSynapse(drawn, **keywords)
 
-
+# %% ../nbs/00_core.qmd #as_hypersynapse
 def as_hypersynapse(name: str, synapse: Callable) -> Callable:
     """`synapse` as a module whose leaves are all parameters; errors call it `name`."""
     return as_module(name, synapse, FunctionSynapse)

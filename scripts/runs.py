@@ -1,151 +1,143 @@
-"""Runs the notebooks of `_build/`, and tells a failure in lines of the `.qmd` file."""
+"""Runs notebooks and their tests, those alone that may come out differently than before."""
 
-import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from xml.etree import ElementTree
 
 import nbformat
-from nbformat import NotebookNode
 
-from scripts.project import BUILD, PACKAGE, Books, BuildError, code, contents, ipynb, nbdev, run
+from scripts.needs import Needs
+from scripts.project import (
+    BUILD,
+    ENV,
+    PACKAGE,
+    ROOT,
+    Books,
+    BuildError,
+    cells,
+    file_of,
+    ipynb,
+    located,
+    modules,
+    run,
+    text,
+)
 
-PASSED = BUILD / "passed.json"  # the key with which each notebook last passed
-
-
-def test(books: Books) -> list[Path]:
-    """Runs stock `nbdev_test` on each of `books` that has changed since it passed; gives those that fail."""
-    keys = {o: key(nb) for o, nb in books.items()}
-    todo = changed(keys)
-
-    def judge(source: Path) -> CompletedProcess[str]:
-        done = run("nbdev_test", "--path", ipynb(source))
-        if done.returncode == 0 and "Success." not in done.stdout:  # nbdev_test is content with no notebook at all
-            return CompletedProcess(done.args, 1, done.stdout, f"nbdev_test ran nothing: {done.stdout}{done.stderr}")
-        return done
-
-    failed = each(books, judge, lambda o: o not in todo)
-    remember(keys, failed)
-    return failed
-
-
-def prepare(books: Books) -> list[Path]:
-    """Runs stock `nbdev_prepare`, unless no notebook has changed since it passed; gives those that fail."""
-    keys = {o: key(nb) for o, nb in books.items()}
-    if not changed(keys):
-        return []
-    print(f"  nbdev_prepare: running {len(books)} notebooks, which takes minutes", flush=True)
-    done = nbdev("nbdev_prepare", books)
-    failed = []
-    for report in re.split(r"^(?=\w+ in \S+\.ipynb:\n=+\n)", done.stderr, flags=re.M):
-        for source in (o for o in books if f" in {ipynb(o)}:" in report.partition("\n")[0]):
-            failed.append(source)
-            print(explain(report, source, books[source]))
-    if done.returncode and not failed:
-        raise BuildError(f"nbdev_prepare failed:\n{done.stderr}")
-    remember(keys, failed)
-    return failed
+PASSED = BUILD / "passed.json"  # for each module of tests the key with which it passed, and the number of its tests
+# nbdev's own processing for readers: API entries come, hidden cells go, names in backticks become links.
+PROCESS = "from sys import argv; from pathlib import Path; from nbdev.processors import FilterDefaults; "
+PROCESS += "from nbdev.serve_drv import main; main((Path(argv[1]), Path(argv[2]), FilterDefaults))"
 
 
-def changed(keys: dict[Path, str]) -> list[Path]:
-    """The notebooks that last passed with another key than this, or never."""
-    passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
-    return [o for o, k in keys.items() if passed.get(str(o)) != k]
-
-
-def remember(keys: dict[Path, str], failed: list[Path]) -> None:
-    passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
-    passed |= {str(o): None if o in failed else k for o, k in keys.items()}
-    PASSED.write_text(json.dumps(passed, indent=1))
-
-
-def execute(books: Books) -> list[Path]:
-    """Fills in the outputs of each of `books`, where they are not there already; gives those that failed."""
-    keys = {o: key(nb) for o, nb in books.items()}
+def execute(books: Books, picked: Books) -> list[Path]:
+    """Runs those pages of `picked` whose outputs are not there already; gives those that failed."""
+    needs = Needs(books)
+    wanted = {o: needs.key(cells(nb)) for o, nb in picked.items()}
+    todo = [o for o, nb in picked.items() if nb.metadata.get("executed") != wanted[o]]
+    if len(todo) < len(picked):
+        print(f"  {len(picked) - len(todo)} of {len(picked)} unchanged since they passed", flush=True)
 
     def fill(source: Path) -> CompletedProcess[str]:
-        done = run(sys.executable, "-m", "scripts.run_notebook", ipynb(source))
+        done = run(sys.executable, "-m", "scripts.run_notebook", source, wanted[source], cwd=ROOT)
         if done.returncode == 0:
-            nb = nbformat.read(ipynb(source), as_version=4)
-            nb.metadata["executed"] = keys[source]
-            ipynb(source).write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
+            books[source] = nbformat.read(ipynb(source), as_version=4)
         return done
 
-    return each(books, fill, lambda o: books[o].metadata.get("executed") == keys[o])
+    return each("passed", todo, fill, books)
 
 
-def each(books: Books, command: Callable[[Path], CompletedProcess[str]], done: Callable[[Path], bool]) -> list[Path]:
-    """Runs `command` on those of `books` that are not `done`, two or more at a time; prints a line for each."""
+def process(picked: Books) -> None:
+    """Lets nbdev make what has changed of `picked` ready for readers, in `_build/_proc/`."""
+    stamps = BUILD / "processed.json"
+    before = json.loads(stamps.read_text()) if stamps.exists() else {}
+    links = (PACKAGE / "_modidx.py").read_bytes() + (ROOT / "scripts/showdoc.py").read_bytes()
+    after = {str(o): hashlib.sha256(text(nb) + links).hexdigest() for o, nb in picked.items()}
+
+    def fill(source: Path) -> CompletedProcess[str]:
+        processed(source).parent.mkdir(exist_ok=True)
+        return run(sys.executable, "-c", PROCESS, ipynb(source), processed(source), cwd=BUILD / "nbs")
+
+    todo = [o for o in picked if before.get(str(o)) != after[str(o)] or not processed(o).exists()]
+    if failed := each("processed", todo, fill, picked):
+        raise BuildError(f"nbdev could not process {', '.join(map(str, failed))}")
+    stamps.write_text(json.dumps(before | after, indent=1))
+
+
+def processed(source: Path) -> Path:
+    return BUILD / "_proc" / source.relative_to("nbs").with_suffix(".ipynb")
+
+
+def each(what: str, todo: list[Path], command: Callable[[Path], CompletedProcess[str]], books: Books) -> list[Path]:
+    """Runs `command` on notebooks, two or more at a time, and prints a line for each; gives those that failed."""
 
     def one(source: Path) -> bool:
-        if done(source):
-            print(f"  {source}  unchanged since it passed", flush=True)
-            return True
         start = time.time()
-        result = command(source)
-        took = f"{time.time() - start:.0f} s"
-        if result.returncode == 0:
-            print(f"  {source}  passed in {took}", flush=True)
-        else:
-            print(f"  {source}  FAILED in {took}\n{explain(result.stderr, source, books[source])}", flush=True)
-        return result.returncode == 0
+        done = command(source)
+        if done.returncode == 130:  # Ctrl-C, which has reached us, too
+            return False
+        took = f"in {time.time() - start:.0f} s"
+        report = f"FAILED {took}\n{located(done.stderr, books).rstrip()}" if done.returncode else f"{what} {took}"
+        print(f"  {source}  {report}", flush=True)
+        return done.returncode == 0
 
     with ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as pool:
-        return [o for o, good in zip(books, pool.map(one, books)) if not good]
+        try:
+            return [o for o, good in zip(todo, pool.map(one, todo)) if not good]
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def key(nb: NotebookNode) -> str:
-    """What the outcome of `nb` depends on: its code, the package, and all that is installed."""
-    package = {k: v for k, v in contents(PACKAGE).items() if k != "_modidx.py" and not k.startswith("tests/")}
-    sources = [c.source for c in code(nb)] + [f"{k}\n{v.decode()}" for k, v in sorted(package.items())]
-    return hashlib.sha256(json.dumps([sys.version, installed(), sources]).encode()).hexdigest()[:16]
+def test(books: Books, picked: Books) -> tuple[int, int]:
+    """Runs those test modules of `picked` that have changed since they passed; counts all."""
+    needs = Needs(books)
+    shared = needs.modules.get("tests.conftest", [])
+    wanted = {o: needs.key([*found, *shared]) for o, found in modules(picked).items() if o.startswith("tests.test_")}
+    passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
+    kept = {o: passed[o][1] for o in wanted if o in passed and passed[o][0] == wanted[o]}
+    if kept:
+        print(f"  {sum(kept.values())} tests are unchanged since they passed", flush=True)
+    todo = [o for o in wanted if o not in kept]
+    if not todo:
+        return sum(kept.values()), 0
+    good, bad = pytest("exported", [file_of(o) for o in todo], BUILD, books)
+    for module in todo:
+        if good[f"hamux.{module}"] and not bad[f"hamux.{module}"]:
+            passed[module] = wanted[module], good[f"hamux.{module}"]
+    PASSED.write_text(json.dumps(passed, indent=1))
+    return good.total() + sum(kept.values()), bad.total()
 
 
-@functools.cache
-def installed() -> list[str]:
-    return sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+def pytest(name: str, files: Iterable[Path], cwd: Path, books: Books) -> tuple[Counter[str], Counter[str]]:
+    """Runs pytest and counts what passes and fails in each module; nothing to run is a failure."""
+    report = BUILD / f"pytest-{name}.xml"
+    report.unlink(missing_ok=True)
+    cores = ["--numprocesses=logical", "--maxprocesses=4"]
+    code = show("pytest", "-q", *cores, f"--junitxml={report}", *map(str, files), cwd=cwd, books=books)
+    good, bad = Counter[str](), Counter[str]()
+    for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
+        failed = case.find("failure") is not None or case.find("error") is not None
+        if case.find("skipped") is None:
+            module = ".".join(case.get("classname", "").split(".")[:3])  # without the class
+            (bad if failed else good)[module] += 1
+    if code and not bad:
+        bad["pytest"] = 1
+    return good, bad
 
 
-def explain(report: str, source: Path, nb: NotebookNode) -> str:
-    """nbdev's `report` on a failed notebook: frames of the notebook, in lines of the `.qmd` file, and of hamux only."""
-    from IPython.core.compilerop import code_name
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    begins = {}  # the line of the .qmd at which begins what the traceback calls <ipython-input-...>
-    for cell in code(nb):
-        for ran in (cell.source, without_directives(cell)):
-            name = code_name(TransformerManager().transform_cell(ran), 1)
-            begins[name] = cell.metadata.qmd.line + cell.source.count("\n") - ran.count("\n")
-    line = 1
-
-    def frame(m: re.Match[str]) -> str:
-        nonlocal line
-        file, at, rest = m[1], int(m[2]), m[3]
-        if file in begins:
-            line = at + begins[file] - 1
-            return f'  File "{source}", line {line}{rest}'
-        return m[0].replace(f"{BUILD}/", "") if file.startswith(str(PACKAGE)) else ""
-
-    report = report.partition("\nnbdev Tests Failed")[0].rstrip() + "\n"
-    kind, trace = report.partition(" ")[0], report[report.find("Traceback") :]
-    trace = re.sub(r' +File "([^"]+)", line (\d+)(.*\n(?:    .*\n)*)', frame, trace).rstrip()
-    message = re.findall(rf"^(?:\w+\.)*{re.escape(kind)}\b.*", trace, re.M) or [trace]
-    return f"{source}:{line}: {message[-1]}\n{trace}"
-
-
-def without_directives(cell: NotebookNode) -> str:
-    """The source of `cell` as `nbdev_test` runs it."""
-    from execnb.nbio import NbCell
-    from nbdev.process import extract_directives
-
-    copy = NbCell(0, {"cell_type": "code", "source": cell.source})
-    extract_directives(copy)
-    return copy.source
+def show(*command: str, cwd: Path, books: Books) -> int:
+    """Runs a Python program and prints what it says, with places in hamux/ as those in the notebooks."""
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=cwd, env=ENV, text=True, **pipe) as program:
+        for line in program.stdout:
+            print(located(line, books), end="", flush=True)
+    return program.returncode

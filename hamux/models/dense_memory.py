@@ -10,7 +10,6 @@ __all__ = ['unit', 'flip_pixels', 'add_noise', 'occlude', 'dense_memory', 'memor
 from collections.abc import Callable
 from functools import partial
 from math import sqrt
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,11 +94,14 @@ def dense_memory(
 
 
 def memory_of(
-    ham: HAM,  # a `dense_memory`, or the gradient with respect to one
+    ham: HAM,  # whatever its names, or the gradient with respect to one
 ) -> DenseMemory:
-    """The hypersynapse, which holds the memories and the Lagrangian."""
-    synapses: Any = ham.hypersynapses
-    return synapses["memory"]
+    """Its only `DenseMemory`, which holds the memories and the Lagrangian; `ValueError` if there is none."""
+    is_memory = lambda synapse: isinstance(synapse, DenseMemory)
+    found = list(filter(is_memory, jax.tree.leaves(ham.hypersynapses, is_leaf=is_memory)))
+    if len(found) != 1:
+        raise ValueError(f"`ham` must have one hypersynapse that is a `DenseMemory`, got {len(found)}.")
+    return found[0]
 
 # %% ../../nbs/10_dense_memory.qmd #lagr_spin
 def lagr_spin(

@@ -7,7 +7,7 @@ __all__ = ['DTYPES', 'x64', 'untyped', 'EXACT', 'STEP', 'ZERO', 'BETAS', 'NORMS'
            'every_lagrangian', 'PARAMETRISED', 'WITH_BETA', 'POSITIVE', 'exact_exp', 'exact_rexp', 'exact_tanh',
            'exact_sigmoid', 'exact_softmax', 'exact_ghostmax', 'exact_layernorm', 'exact_spherical_norm',
            'exact_derivatives', 'nearby', 'derivatives', 'assert_accurate', 'cases', 'each_setting', 'as_numbers',
-           'test_elementwise_accuracy', 'test_rowwise_accuracy', 'normal', 'test_one_number_of_the_type_of_the_state',
+           'test_elementwise_accuracy', 'test_rowwise_accuracy', 'test_one_number_of_the_type_of_the_state',
            'test_convex', 'test_activation_is_the_slope_of_the_lagrangian', 'test_elementwise_activation', 'rows_of',
            'test_rows', 'test_delta_counts_once_for_each_neuron', 'test_at_zero', 'test_what_is_not_a_number_stays_so',
            'test_ramps_start_where_they_should', 'test_parameter_under_transformations',
@@ -48,6 +48,7 @@ from hamux.lagrangians import (
     lagr_spherical_norm,
     lagr_tanh,
 )
+from .helpers import normal
 
 # %% ../../nbs/tests/lagrangians.qmd #DTYPES
 DTYPES = ["float64", "float32", "bfloat16", "float16"]
@@ -260,10 +261,6 @@ every_lagrangian = pytest.mark.parametrize(
 )
 
 
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
-
-
 @x64
 @every_lagrangian
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -308,7 +305,7 @@ def test_convex(lagrangian, params):
 @every_lagrangian
 def test_activation_is_the_slope_of_the_lagrangian(lagrangian, params):
     value_and_grad = jax.jit(jax.value_and_grad(partial(lagrangian, **params)))
-    x, step = normal(2, 3), 1e-6 * normal(2, 3, seed=1)
+    x, step = normal(0, 2, 3), 1e-6 * normal(1, 2, 3)
     up, down = value_and_grad(x + step)[0], value_and_grad(x - step)[0]
     change = np.vdot(value_and_grad(x)[1], step)
     np.testing.assert_allclose((up - down) / 2, change, rtol=1e-8)
@@ -328,7 +325,7 @@ def test_activation_is_the_slope_of_the_lagrangian(lagrangian, params):
 )
 def test_elementwise_activation(lagrangian, params, activation):
     L = partial(lagrangian, **params)
-    states = [normal(), normal(4), normal(2, 3), normal(2, 3, 4)]
+    states = [normal(0), normal(0, 4), normal(0, 2, 3), normal(0, 2, 3, 4)]
     for x, xhat in zip(states, jax.jit(lambda xs: [jax.grad(L)(x) for x in xs])(states)):
         assert xhat.shape == x.shape
         np.testing.assert_allclose(xhat, activation(np.asarray(x, float)), rtol=1e-6, atol=1e-7)
@@ -367,7 +364,7 @@ def test_rows(shape, axis, same):
         parts = [jax.vmap(L)(rows).sum() for L in lagrangians]
         return [(jax.grad(L)(x), L(x), part) for L, part in zip(wholes, parts, strict=True)]
 
-    x = 3 * normal(*shape)
+    x = 3 * normal(0, *shape)
     row = np.asarray(rows_of(x, same), float)
     centred = row - row.mean(1, keepdims=True)
     exp = np.exp(2 * row)
@@ -386,7 +383,7 @@ def test_rows(shape, axis, same):
 @pytest.mark.parametrize("axis", [(0, 2), (2, 0)])
 @pytest.mark.parametrize("lagrangian", [lagr_layernorm, lagr_spherical_norm])
 def test_delta_counts_once_for_each_neuron(lagrangian, axis):
-    x, d = normal(2, 3, 4), normal(2, 4, seed=1)
+    x, d = normal(0, 2, 3, 4), normal(1, 2, 4)
     both = jax.jit(jax.value_and_grad(lambda x, d: lagrangian(x, delta=d, axis=axis), (0, 1)))
     plain, (xhat, _) = both(x, jnp.zeros((2, 4)))
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
@@ -478,7 +475,7 @@ def test_parameter_under_transformations(lagrangian, name, value):
     def L(x, p):
         return lagrangian(x, **{name: p})
 
-    x, p, h = normal(2, 3), jnp.asarray(value), 1e-6
+    x, p, h = normal(0, 2, 3), jnp.asarray(value), 1e-6
     # A number, of Python or NumPy, and an array are the same.
     assert L(x, value) == L(x, np.float64(value)) == L(x, p)
 
@@ -524,7 +521,7 @@ def test_parameters_take_the_type_of_the_state():
 def test_transformations_commute(lagrangian, params):
     """Batches before and after differentiation, forward and reverse mode."""
     L = partial(lagrangian, **params)
-    x, v = normal(4, 2, 3), normal(2, 3, seed=1)
+    x, v = normal(0, 4, 2, 3), normal(1, 2, 3)
 
     @jax.jit
     def several(x):
@@ -566,7 +563,7 @@ def test_a_state_of_minus_infinity_is_a_mask(lagrangian):
 
 
 def test_ghostmax_is_a_softmax_with_one_more():
-    x = 2 * normal(3, 4)
+    x = 2 * normal(0, 3, 4)
     padded = np.exp(np.pad(np.asarray(x, float), ((0, 0), (0, 1))))
     expected = padded[:, :-1] / padded.sum(1, keepdims=True)
     np.testing.assert_allclose(jax.jit(ghostmax)(x), expected, rtol=1e-5)
@@ -575,7 +572,7 @@ def test_ghostmax_is_a_softmax_with_one_more():
 
 def test_ghostmax_weights():
     """A weight says how many times its competitor takes part, along whichever axis."""
-    x, weights = 2 * normal(3, 4), jnp.array([2.0, 1.0, 1.0, 1.0])
+    x, weights = 2 * normal(0, 3, 4), jnp.array([2.0, 1.0, 1.0, 1.0])
     doubled = np.concatenate([x, x[:, :1]], axis=1)
     twice = jax.jit(lagr_ghostmax)(jnp.asarray(doubled))
     np.testing.assert_allclose(lagr_ghostmax(x, weights=weights), twice, rtol=1e-6)

@@ -24,8 +24,9 @@ import math
 ```
 
 ```{python}
-#| export
+#| exports
 def double(x):
+    'Two `x`.'
     return 2 * x
 
 
@@ -43,16 +44,20 @@ Text between.
 assert double(2) == 4
 print("two times", double(3))
 ```
+"""
+TESTS = """# Tests of one
 
 ```{python}
-#| hide
-#| export tests.test_one
+#| default_exp tests.test_one
+```
+
+```{python}
+#| export
 from hamux.one import double
 ```
 
 ```{python}
-#| hide
-#| export tests.test_one
+#| export
 def test_double():
     assert double(4) == 8
 ```
@@ -64,7 +69,7 @@ TWO = """# Two
 ```
 
 ```{python}
-#| export
+#| exports
 from hamux.one import double
 
 def quadruple(x): return double(double(x))
@@ -78,12 +83,12 @@ class Project:
     def __init__(self, root: Path):
         self.root = root
         shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("tests", "__pycache__"))
-        for name in ("settings.ini", "pyproject.toml"):
+        for name in ("settings.ini", "pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, root)
 
     def write(self, name: str, text: str) -> None:
         file = self.root / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(exist_ok=True, parents=True)
         file.write_text(text)
 
     def read(self, name: str) -> str:
@@ -95,18 +100,22 @@ class Project:
 
     def build(self, *args: str, good: bool = True) -> str:
         """What `python -m scripts.build` prints; `good` is whether it should succeed."""
+        program = self.start(*args)
+        out, _ = program.communicate()
+        assert (program.returncode == 0) == good, out
+        return out
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
         env = {k: v for k, v in os.environ.items() if k not in ("HAMUX_BUILD", "PYTHONPATH")}
         env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = "0"  # for a single test, no more processes
         command = [sys.executable, "-m", "scripts.build", *args]
-        done = subprocess.run(
-            command, cwd=self.root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert (done.returncode == 0) == good, done.stdout
-        return done.stdout
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, cwd=self.root, env=env, text=True, start_new_session=True, **pipes)
 
 
 @pytest.fixture
 def project(tmp_path) -> Project:
     made = Project(tmp_path)
     made.write("nbs/00_one.qmd", ONE)
+    made.write("nbs/tests/one.qmd", TESTS)
     return made

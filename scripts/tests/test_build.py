@@ -2,9 +2,13 @@
 
 import difflib
 import json
+import os
+import signal
+import time
 
 import pytest
 
+from scripts import project as tool
 from scripts.tests.conftest import TWO, Project
 
 
@@ -29,7 +33,7 @@ def test_export(project):
     ]
     tests = project.read("hamux/tests/test_one.py")
     assert (
-        "# %% ../../nbs/00_one.qmd #test_double\ndef test_double():\n" in tests and "from ..one import double" in tests
+        "# %% ../../nbs/tests/one.qmd #test_double\ndef test_double():\n" in tests and "from ..one import double" in tests
     )
     assert project.read("hamux/tests/__init__.py") == "" and project.read("hamux/py.typed") == ""
     init = project.read("hamux/__init__.py")
@@ -92,43 +96,50 @@ def test_a_refused_notebook(project, text, message):
 
 FAILURES = {  # a notebook, the line that fails, the message
     "plain": (notebook("x = 1", "y = 2\nassert x == y, 'x is not y'"), 9, "AssertionError: x is not y"),
-    "after directives": (
-        notebook("#| hide\n#| label: fig-x\n#| echo: false\n\n1 / 0"),
-        8,
-        "ZeroDivisionError: division",
-    ),
+    "after options": (notebook("#| hide\n#| label: fig-x\n#| echo: false\n\n1 / 0"), 8, "ZeroDivisionError: division"),
     "in an earlier cell": (notebook("def f():\n    return 1 / 0", "f()"), 5, "ZeroDivisionError: division by zero"),
+    "the first of two alike": (notebook("x = 1", "x -= 1; 1 / x", "x -= 1; 1 / x"), 8, "ZeroDivisionError: division"),
+    "the second of two alike": (notebook("x = 2", "x -= 1; 1 / x", "x -= 1; 1 / x"), 12, "ZeroDivisionError: division"),
     "no syntax": (notebook("x = 1", "y = 1\nif y\n"), 9, "SyntaxError: expected ':'"),
     "an import": (notebook("import not_there"), 4, "ModuleNotFoundError: No module named 'not_there'"),
     "chained": (notebook("try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['a']"), 7, "KeyError: 'a'"),
     "a message of two lines": (notebook("raise ValueError('one\\ntwo')"), 4, "ValueError: one"),
     "exit": (notebook("raise SystemExit(3)"), 4, "SystemExit: 3"),
-    "in a list": (
-        "- a\n\n  ```{python echo=false}\n  x = 1\n  1 / 0\n  ```\n",
-        5,
-        "ZeroDivisionError: division by zero",
+    "a warning": (notebook("import warnings", "x = 1\nwarnings.warn('so so')"), 9, "UserWarning: so so"),
+    "what is deprecated": (
+        notebook("import warnings", "warnings.warn('so so', DeprecationWarning)"),
+        8,
+        "DeprecationWarning: so so",
     ),
+    "in a list": ("- a\n\n  ```{python}\n  x = 1\n  1 / 0\n  ```\n", 5, "ZeroDivisionError: division by zero"),
 }
 
 
-@pytest.mark.parametrize(
-    "command, names",
-    [
-        (["prepare"], list(FAILURES)),
-        (["test", "--only", "20_bad"], ["after directives"]),
-        (["execute", "--only", "20_bad"], ["after directives"]),
-    ],
-    ids=["prepare", "test", "execute"],
-)
-def test_a_failing_cell_is_told_by_its_line(project, command, names):
-    for number, name in enumerate(names, 20):
+def test_a_failing_cell_is_told_by_its_line(project):
+    for number, name in enumerate(FAILURES, 20):
         project.write(f"nbs/{number}_bad.qmd", FAILURES[name][0])
-    out = project.build(*command, good=False)
-    for number, name in enumerate(names, 20):
-        _, line, message = FAILURES[name]
+    out = project.build("prepare", good=False)
+    for number, (_, line, message) in enumerate(FAILURES.values(), 20):
         assert f"\nnbs/{number}_bad.qmd:{line}: {message}" in out
         assert f'\n  File "nbs/{number}_bad.qmd", line {line}' in out
     assert "nbs/00_one.qmd:" not in out and "site-packages" not in out
+
+
+def test_a_failure_in_the_package_is_told_by_the_line_of_its_notebook(project):
+    project.write("nbs/20_bad.qmd", notebook("from hamux.one import double", "double(None)"))
+    out = project.build("test", "--only", "bad", good=False)
+    assert "\nnbs/20_bad.qmd:8: TypeError: " in out
+    assert '\n  File "nbs/00_one.qmd", line 18, in double\n    return 2 * x\n' in out
+    project.edit("nbs/tests/one.qmd", "double(4) == 8", "double(4) == 9")
+    out = project.build("test", "--only", "one", good=False)
+    assert "\nnbs/tests/one.qmd:15: AssertionError" in out
+
+
+def test_warnings_that_python_hides_are_none(project):
+    hidden = "import warnings\n\n\ndef old():\n    warnings.warn('so so', DeprecationWarning)\n"
+    project.write("nbs/00_one.qmd", notebook("#| default_exp one", "#| exports\n" + hidden))
+    project.write("nbs/20_two.qmd", notebook("from hamux.one import old", "old()"))
+    project.build("test", "--only", "two")
 
 
 def test_failures_are_run_again_and_passes_are_not(project):
@@ -136,45 +147,81 @@ def test_failures_are_run_again_and_passes_are_not(project):
     assert "FAILED" in project.build("test", "--only", "20_bad", good=False)
     project.write("good", "")
     assert "passed in" in project.build("test", "--only", "20_bad")
-    assert "unchanged" in project.build("test", "--only", "20_bad")
-    project.edit("nbs/00_one.qmd", "    return 2 * x", "    return x + x")  # the package is another
-    assert "passed in" in project.build("test", "--only", "20_bad")
+    assert "1 of 1 unchanged" in project.build("test", "--only", "20_bad")
 
 
-def test_outputs_are_kept_as_long_as_the_code_is_the_same(project):
-    def printed() -> list[str]:
-        return ["".join(o["text"]) for o in outputs(project, "00_one")]
+def printed(project: Project, name: str) -> list[str]:
+    return ["".join(o["text"]) for o in outputs(project, name)]
 
-    assert "passed in" in project.build("execute")
-    assert printed() == ["two times 6\n"]
-    project.edit("nbs/00_one.qmd", "Text between.", "Other text.")
-    assert "unchanged" in project.build("execute")
-    assert printed() == ["two times 6\n"] and "Other text." in project.read("_build/nbs/00_one.ipynb")
-    project.edit("nbs/00_one.qmd", "double(3)", "double(5)")
-    assert "passed in" in project.build("execute")
-    assert printed() == ["two times 10\n"]
+
+def test_only_what_may_come_out_differently_is_run(project):
+    """Notebooks and tests, of which one uses hamux.one, by way of hamux.two, and one does not."""
+    project.write("nbs/01_two.qmd", TWO + notebook("print('four times', quadruple(3))"))
+    project.write("nbs/20_apart.qmd", notebook("print('apart')"))
+    project.write("nbs/tests/apart.qmd", notebook("#| default_exp tests.test_apart", "#| export\ndef test_it(): pass"))
+    out = project.build("test", "--only", "two") + project.build("test", "--only", "apart")
+    assert out.count("passed in") == 3 and "unchanged" not in out
+    assert printed(project, "01_two") == ["four times 12\n"]
+
+    project.edit("nbs/01_two.qmd", "# Two", "# Three")  # text, docstrings and comments
+    project.edit("nbs/00_one.qmd", "'Two `x`.'", "'Twice `x`.'  # so")
+    project.edit("nbs/20_apart.qmd", "print('apart')", "\nprint('apart')  # and so")
+    out = project.build("test", "--only", "two") + project.build("test", "--only", "apart")
+    assert "passed in" not in out and "1 tests are unchanged" in out
+    assert printed(project, "01_two") == ["four times 12\n"] and "# Three" in project.read("_build/nbs/01_two.ipynb")
+
+    project.edit("nbs/00_one.qmd", "    return 2 * x", "    return x + x + 1")
+    assert "1 of 1 unchanged" in project.build("test", "--only", "apart")
+    assert "nbs/01_two.qmd  passed in" in project.build("test", "--only", "two")
+    assert printed(project, "01_two") == ["four times 15\n"]
 
 
 def test_how_cells_are_run(project):
     """Not those that say so; in strict JAX; and figures become pictures."""
     skipped = ("#| eval: false\n1 / 0", "#| notest\n1 / 0")
     strict = "print(*(os.environ[f'JAX_NUMPY_{o}_PROMOTION'] for o in ('DTYPE', 'RANK')))"
-    text = notebook(*skipped, "import os\nimport matplotlib.pyplot as plt", strict, "plt.plot([1, 2]);")
+    text = notebook(*skipped, "import os\nimport matplotlib.pyplot as plt", strict, "plt.plot([1, 2]);", "object()")
     project.write("nbs/20_more.qmd", text)
     project.build("test", "--only", "more")
-    project.build("execute", "--only", "more")
-    printed, drawn = outputs(project, "20_more")
-    assert printed["text"] == ["strict raise\n"]
+    said, drawn, clean = outputs(project, "20_more")
+    assert said["text"] == ["strict raise\n"]
     assert drawn["data"]["image/png"] and drawn["metadata"]["image/png"]["width"] < 700  # drawn at twice that
+    assert clean["data"]["text/plain"] == ["<object>"]  # without its address
 
 
 def test_only_runs_one_notebook_and_its_tests(project):
     project.write("nbs/01_two.qmd", TWO + notebook("1 / 0"))
-    project.write("nbs/02_three.qmd", "```{python}\n")  # cannot be read
     out = project.build("test", "--only", "00_one")
-    assert "nbs/00_one.qmd  passed" in out and "01_two" not in out and "left out: nbs/02_three.qmd:1" in out
-    assert out.endswith("\n2 passed, 0 failed\n")  # the notebook, and the test that it exports
+    assert "nbs/00_one.qmd  passed" in out and "01_two" not in out
+    assert out.endswith("\n3 passed, 0 failed\n")  # the notebook, what can be read there, and its test
     assert not (project.root / "hamux").exists()  # no need to have exported it
+
+
+def test_a_page_that_hides_its_code(project):
+    project.edit("nbs/00_one.qmd", "#| exports", "#| export")
+    out = project.build("test", "--only", "one", good=False)
+    assert "\n  nbs/00_one.qmd:15: exported code is hidden" in out
+
+
+def test_style_is_told_by_the_line_of_the_notebook(project):
+    project.edit("nbs/00_one.qmd", "return math.sqrt(x)", "return math.sqrt(l)")
+    project.edit("nbs/00_one.qmd", "'Two `x`.'", "'Two `x`.'; " + 'y: int = ""')
+    out = project.build("lint", good=False)
+    assert "nbs/00_one.qmd:22:22" in out and "F821" in out  # ruff
+    assert "nbs/00_one.qmd:17:26 - error" in out  # basedpyright
+    assert "hamux/one.py:" not in out
+
+
+def test_stopping(project):
+    """Ctrl-C ends a run at once, and prints no traceback."""
+    project.write("nbs/20_long.qmd", notebook("import pathlib, time\npathlib.Path('on').touch()\ntime.sleep(60)"))
+    program = project.start("test", "--only", "long")
+    started = project.root / "_build/nbs/on"
+    while not started.exists() and program.poll() is None:
+        time.sleep(0.1)
+    os.killpg(program.pid, signal.SIGINT)
+    out, _ = program.communicate(timeout=20)
+    assert program.returncode == 130 and out.endswith("\nstopped\n") and "Traceback" not in out
 
 
 def test_an_unknown_notebook(project):
@@ -183,7 +230,8 @@ def test_an_unknown_notebook(project):
 
 
 def test_no_notebooks_are_a_failure(project):
-    (project.root / "nbs/00_one.qmd").unlink()
+    for name in ("00_one", "tests/one"):
+        (project.root / f"nbs/{name}.qmd").unlink()
     assert "no notebook" in project.build("test", good=False)
 
 
@@ -196,24 +244,41 @@ def test_everything(project):
     project.write("nbs/references.bib", "")
     project.write("README.md", "old")
     project.write("hamux/gone.py", "")
-    project.edit("settings.ini", "min_python = 3.11", "min_python = 3.10")
-    project.edit("nbs/00_one.qmd", "double(4) == 8", "double(4) == 9")
+    project.edit("nbs/tests/one.qmd", "double(4) == 8", "double(4) == 9")
     out = project.build("test", good=False)
-    for problem in ("hamux/one.py differs", "hamux/gone.py differs", "README.md differs", "min_python = '3.10'"):
+    for problem in ("hamux/one.py differs", "hamux/gone.py differs", "README.md differs"):
         assert problem in out
     assert "\n== failed: exported tests, hamux/ and README.md in step" in out
-    project.edit("nbs/00_one.qmd", "double(4) == 9", "double(4) == 8")
+    project.edit("nbs/tests/one.qmd", "double(4) == 9", "double(4) == 8")
 
-    project.build("sync")
     project.edit("nbs/00_one.qmd", "double(3)", "double(5)")
     out = project.build("prepare")
     assert "nbdev_prepare" in out and "wrote README.md" in out and "removed hamux/gone.py" in out
+    assert out.count("passed in") == 1  # only the notebook that has changed
+    assert not (project.root / "_build/nbs/.notest").exists()  # nbdev_test by hand would run them
     readme = project.read("README.md")
     assert readme.startswith("# hamux\n\n> Energy.\n") and "    six 6\n" in readme and "secret" not in readme
-    assert "[One](nbs/00_one.qmd#x), [how](CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)" in readme
-    assert "nbdev_prepare" not in project.build("prepare")  # nothing has changed
+    assert "[One](https://hamux.github.io/hamux/one.html#x), [how](CONTRIBUTING.md)," in readme
+    assert "[out](https://a.b/c.qmd), [here](#x)" in readme
+    assert "passed in" not in project.build("prepare")  # nothing has changed
 
     out = project.build("test")
-    assert "nbs/00_one.qmd  unchanged" in out
-    # two notebooks, an exported test, two checks, the tool's own test, ruff and basedpyright
-    assert out.endswith("\n8 passed, 0 failed\n")
+    assert "2 of 2 unchanged" in out
+    # two notebooks, an exported test, what can be read, what is in step, the tool's own test, and three of style and types
+    assert out.endswith("\n9 passed, 0 failed\n")
+
+
+def test_pictures_need_only_be_there(tmp_path, monkeypatch):
+    """Their bytes change with the machine."""
+    monkeypatch.setattr(tool, "ROOT", tmp_path / "kept")
+    monkeypatch.setattr(tool, "BUILD", tmp_path / "fresh")
+    fresh = {"README.md": b"text", "figures/a.png": b"new", "hamux/core.py": b"x = 1"}
+    for name, data in fresh.items():
+        tool.write(tmp_path / "fresh" / name, data)
+    tool.write(tmp_path / "kept/figures/other.png", b"of a notebook")
+    assert [str(o) for o in tool.stale()] == sorted(fresh)
+    tool.bring_back()
+    assert tool.stale() == []
+    for name in fresh:
+        tool.write(tmp_path / "kept" / name, b"other")
+    assert [str(o) for o in tool.stale()] == ["README.md", "hamux/core.py"]

@@ -1,0 +1,228 @@
+"""Puts faults into a copy of hamux, one at a time, and tells which test notices each: `make faults`.
+
+A fault that goes unnoticed asks for a test. Each stands below as in a diff, with the tests that should see it; only
+those are run. What is to be replaced must stand in hamux exactly once, in whichever module that is.
+
+    python -m scripts.faults beta    # only those faults in whose name this word is
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import copytree
+from typing import NamedTuple
+
+from scripts.project import BUILD, ENV, PACKAGE, BuildError, export
+
+FAULTS = r"""
+a half lost, identity: test_elementwise_activation
+- 0.5 * jnp.square(z)
++ jnp.square(z)
+
+beta lost, exp: test_elementwise_activation
+- jnp.exp(beta * z) / beta
++ jnp.exp(beta * z)
+
+beta lost, softmax: test_rowwise_accuracy
+- top + jnp.log(others) / beta
++ top + jnp.log(others)
+
+a factor of two, tanh: test_elementwise_accuracy
+- jnp.exp(-2 * beta * a)
++ jnp.exp(-beta * a)
+
+the size lost, layernorm: test_rows
+- size * gamma * jnp.sqrt
++ gamma * jnp.sqrt
+
+eps outside of the root, spherical norm: test_at_zero
+- jnp.sqrt(jnp.sum(z * z, axes) + eps)
++ (jnp.sqrt(jnp.sum(z * z, axes)) + eps)
+
+the ghost lost, ghostmax: test_ghostmax_is_a_softmax_with_one_more
+- jnp.log1p(others + ghost)
++ jnp.log(others)
+
+16 bits added up in 16 bits: test_rowwise_accuracy
+- jnp.asarray(a, jnp.float32) if a.dtype.itemsize < 4 else a
++ a
+
+the Lagrangian added, Legendre transform: test_fenchel_young
+- return inner(xhat, x) - F(x)
++ return inner(xhat, x) + F(x)
+
+a sign, slope of the parameters: test_legendre_sees_parameters
+- dE -= eqx.filter_jvp
++ dE += eqx.filter_jvp
+
+a sign, the flow: test_energy_cannot_rise_along_the_flow
+- return map_named(jnp.negative, self.dEdg(xs))
++ return self.dEdg(xs)
+
+a sign, bias of a layer: test_bias_is_a_bias_synapse
+- z + self.b.astype
++ z - self.b.astype
+
+a sign, dense: test_received
+- return -jnp.sum(jax.vmap(contract)(*rows))
++ return jnp.sum(jax.vmap(contract)(*rows))
+
+an axis transposed, attention: test_received
+- "hqy,hky->hqk", q, k
++ "hqy,hky->hqk", k, q
+
+beta lost, attention: test_received
+- beta=self.head_dim**-0.5
++ beta=1.0
+
+a mask dropped, attention: test_masks
+- h = jnp.where(allowed[None], h, _MASKED)
++ h = 1 * h
+
+one key for two weights, attention: test_parameters
+- jax.random.fold_in(key, i)
++ key
+
+one key for two weights, mixer: test_parameters
+- _normal, key_V
++ _normal, key_U
+
+a half lost, Hebbian: test_received
+- -0.5 * (jnp.sum(m * m) - itself)
++ -(jnp.sum(m * m) - itself)
+
+a neuron joined to itself, Hebbian: test_received
+- (jnp.sum(m * m) - itself)
++ jnp.sum(m * m)
+
+a half lost, stored patterns: test_store
+- bias = -0.5 * jnp.sum
++ bias = -jnp.sum
+
+padding counted, average pool: test_padding_takes_no_part_in_a_pool
+- / slide(jnp.ones_like(x), 0.0, lax.add)
++ / math.prod(self.window)
+
+a gradient let through, frozen: test_frozen
+- jax.tree.map(lax.stop_gradient, self.synapse)
++ self.synapse
+
+tau lost: test_step_is_the_closed_form
+- -g / layer.tau
++ -g
+
+a clamped element let go: test_step_is_the_closed_form
+- ham.neurons, only_free(free, slopes))
++ ham.neurons, slopes)
+
+the guard of the energy removed: test_energy_never_rises
+- accept = trial.finite & (fell | 
++ accept = trial.finite & (True | 
+
+the step size stale: test_descent_finds_every_rest
+- dt = jnp.where(accept, longer, dt * jnp.clip(shorter, 0.1, 0.5))
++ dt = dt + 0 * longer
+
+never at rest: test_a_converged_state_is_a_fixed_point
+- [e <= 0 for e in
++ [e < -1 for e in
+
+every step taken: test_rectified_neurons_have_the_density_of_what_is_up
+- taken = jnp.log(jax.random.uniform(keys[1], (), x.dtype)) < log_ratio
++ taken = log_ratio == log_ratio
+
+the density of states, not of activations: test_rectified_neurons_have_the_density_of_what_is_up
+- sum(log_slopes) - energy / temperature
++ -energy / temperature
+
+too little noise: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians
+- jnp.sqrt(2 * step) * noise
++ jnp.sqrt(step) * noise
+
+temperature lost: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians
+- step = temperature * dt *
++ step = dt *
+"""
+
+
+class Fault(NamedTuple):
+    what: str
+    tests: list[str]
+    old: str
+    new: str
+
+
+def listed(text: str) -> list[Fault]:
+    found = re.findall(r"^(\S.*): (.*)\n((?:- .*\n)+)((?:\+ .*\n)+)", text, re.M)
+    lines = lambda rows: "\n".join(row[2:] for row in rows.splitlines())
+    return [Fault(what, tests.split(), lines(old), lines(new)) for what, tests, old, new in found]
+
+
+def place(text: str, files: list[Path]) -> Path:
+    """The file that holds `text`, which must stand in one of them, once."""
+    places = [file for file in files for _ in range(file.read_text().count(text))]
+    if len(places) != 1:
+        raise BuildError(f"this must stand in hamux once, and does so {len(places)} times: {text}")
+    return places[0]
+
+
+def test(package: Path, names: list[str], *options: str) -> list[str]:
+    """The names of those tests that fail in the copy `package`, of which the first one ends the run."""
+    files = [place(f"def {name}(", list(package.glob("tests/test_*.py"))) for name in names]
+    env = ENV | {"PYTHONPATH": str(package.parent)}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-rfE", "-p", "no:cacheprovider", "--tb=no", *options]
+    command += [f"{file.relative_to(package.parent)}::{name}" for file, name in zip(files, names)]
+    done = subprocess.run(command, cwd=package.parent, env=env, text=True, capture_output=True)
+    failed = re.findall(r"^FAILED \S+::(.*?)(?: - .*)?$", done.stdout, re.M)
+    if done.returncode and not failed:
+        raise BuildError(f"{' '.join(command)} could not be run:\n{done.stdout}{done.stderr}")
+    return failed
+
+
+def copy(folder: Path) -> Path:
+    (folder / "pyproject.toml").write_bytes((BUILD / "pyproject.toml").read_bytes())
+    return copytree(PACKAGE, folder / "hamux")
+
+
+def code(package: Path) -> list[Path]:
+    return [file for file in package.rglob("*.py") if file.parent.name != "tests"]
+
+
+def inject(fault: Fault) -> bool:
+    """Whether a test notices the fault; prints which."""
+    start = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        package = copy(Path(folder))
+        file = place(fault.old, code(package))
+        file.write_text(file.read_text().replace(fault.old, fault.new))
+        failed = test(package, fault.tests)
+    print(f"{fault.what:45} {' '.join(failed) or 'NOT NOTICED'} ({time.time() - start:.0f} s)", flush=True)
+    return bool(failed)
+
+
+def main() -> int:
+    export()
+    faults = [o for o in listed(FAULTS) if all(word in o.what for word in sys.argv[1:])]
+    print(f"{len(faults)} faults; first, all of their tests pass without any")
+    with tempfile.TemporaryDirectory() as folder:
+        package = copy(Path(folder))
+        for fault in faults:
+            place(fault.old, code(package))
+        if failed := test(package, sorted({name for fault in faults for name in fault.tests}), "-nauto"):
+            raise BuildError(f"{failed[0]} fails without any fault")
+    with ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)) as pool:
+        noticed = list(pool.map(inject, faults))
+    print(f"{sum(noticed)} of {len(noticed)} faults noticed")
+    return 0 if all(noticed) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BuildError as e:
+        sys.exit(str(e))
