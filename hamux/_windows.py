@@ -7,8 +7,6 @@ __all__ = ['Sizes', 'Padding', 'as_padding', 'check_spatial', 'check_made']
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 

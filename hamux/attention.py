@@ -74,7 +74,8 @@ def _over_keys(
     """`f` of the hidden neurons of each head and query; zero for a query that sees no key."""
     if allowed is None:
         return jax.vmap(jax.vmap(f))(h)
-    out = jax.vmap(jax.vmap(f))(jnp.where(allowed[None], h, _MASKED))
+    h = jnp.where(allowed[None], h, _MASKED)
+    out = jax.vmap(jax.vmap(f))(h)
     sees = np.expand_dims(allowed.any(1), (0, *range(2, out.ndim)))
     return jnp.where(sees, out, 0)
 
