@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ._checks import as_counts, check_ndim
 from ._numerics import einsum, widen
@@ -230,7 +230,7 @@ class DenseMemory(eqx.Module):
     @classmethod
     def store(
         cls,
-        *patterns: Float[ArrayLike, "K ..."],  # one array for each layer
+        *patterns: Real[ArrayLike, "K ..."],  # one array for each layer
         beta: RealScalarLike,  # how sharp: inverse temperature, positive
     ) -> "DenseMemory":
         """A memory that recalls `K` patterns without training, of whatever lengths they are.
@@ -269,7 +269,7 @@ class HebbianSynapse(eqx.Module):
 
     def __init__(
         self,
-        *patterns: Float[ArrayLike, "K ..."],  # one array for each layer
+        *patterns: Real[ArrayLike, "K ..."],  # one array for each layer
         diagonal: bool = False,  # of one layer: whether a neuron is connected to itself
     ):
         self.Xis, self.diagonal = _as_patterns(patterns), diagonal
