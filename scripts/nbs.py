@@ -188,7 +188,9 @@ def _name_cells(path: Path, cells: list[NotebookNode]) -> None:
 
 
 def _defined(path: Path, cell: NotebookNode) -> str:
-    """The first name that an exported cell defines."""
+    """What an exported cell is called: its label, else the first name that it defines."""
+    if label := directives(cell).get("label"):
+        return label[0]
     try:
         body = ast.parse(cell.source).body
     except SyntaxError as e:
