@@ -73,6 +73,7 @@ from .dynamics import (
 )
 from .sampling import (
     Samples,
+    Setting,
     sample,
 )
 from .flow import (
@@ -140,6 +141,7 @@ __all__ = [
     "retrieve",
     "step",
     "Samples",
+    "Setting",
     "sample",
     "VectorField",
     "vector_field",
