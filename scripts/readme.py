@@ -16,10 +16,15 @@ SITE = ABOUT["urls"]["Documentation"]
 def make(processed: Path) -> None:
     """Writes `README.md` and the pictures it shows into `_build/`, out of the page that nbdev has processed."""
     nb = nbformat.read(processed, as_version=4)
-    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures")
+    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures", link=link)
     text, more = markdown(nbformat.from_dict(nb))
     for name, data in {"README.md": text.encode(), **more}.items():
         write(BUILD / name, data)
+
+
+def link(url: str) -> str:
+    """Where a link of the index leads in `README.md`: to pages as they are on the site."""
+    return re.sub(r"^(\w+)\.qmd(?=#|$)", lambda m: f"{SITE}/{refs.address(m[1])}", url)
 
 
 def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
@@ -47,12 +52,4 @@ def markdown(nb: nbformat.NotebookNode) -> tuple[str, dict[str, bytes]]:
     resources = {"output_files_dir": "figures", "unique_key": "readme"}
     text, resources = MarkdownExporter(config=options).from_notebook_node(nb, resources)
     parts = re.split(r"(^```.*?^```$)", text.strip(), flags=re.M | re.S)  # every second one is code
-    return "".join(o if i % 2 else prose(o) for i, o in enumerate(parts)) + "\n", resources["outputs"]
-
-
-def prose(text: str) -> str:
-    """`text` with links to the site or from the root, where README.md is, none of them in a link, and single blank lines."""
-    text = re.sub(r"\[\[(`[^`]+`)\]\([^()]*\)\]\(", r"[\1](", text)  # nbdev links names that are in a link already
-    text = re.sub(r"(?<=\]\()(?:\d+\w?_)?(\w+)\.qmd(?=[)#])", rf"{SITE}/\1.html", text)
-    text = re.sub(r"(?<=\]\()\.\./(?=[\w./-]+\))", "", text)
-    return re.sub(r"\n(?:[ ]*\n){2,}", "\n\n", text)
+    return "".join(o if i % 2 else re.sub(r"\n(?: *\n){2,}", "\n\n", o) for i, o in enumerate(parts)) + "\n", resources["outputs"]

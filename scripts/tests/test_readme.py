@@ -26,12 +26,9 @@ def test_markdown():
     assert pictures == {"figures/readme_3_0.png": b"a picture"}
 
 
-def test_prose():
-    """Pages are read on the site, and all else that the repository has here."""
-    links = "[a](00_core.qmd), [b](03b_x.qmd#sec-y), [c](../LICENSE), ![d](figures/d.png), [e](https://f.g/h.qmd), [i](#j)"
+def test_pages_are_read_on_the_site():
     site = "https://hamux.github.io/hamux"
-    assert readme.prose(links) == (
-        f"[a]({site}/core.html), [b]({site}/x.html#sec-y), [c](LICENSE), "
-        "![d](figures/d.png), [e](https://f.g/h.qmd), [i](#j)"
-    )
-    assert readme.prose("[[`HAM`](https://f.g/core.html#ham)](00_core.qmd)") == f"[`HAM`]({site}/core.html)"
+    assert readme.link("00_core.qmd") == f"{site}/core.html"
+    assert readme.link("03b_conv.qmd#sec-y") == f"{site}/conv.html#sec-y"
+    for other in ("figures/d.png", "https://f.g/h.qmd", "#sec-y"):
+        assert readme.link(other) == other
