@@ -131,7 +131,7 @@ def notebooks(books: Books, picked: Books) -> Count:
 
 
 def unreadable(picked: Books) -> Iterable[str]:
-    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
+    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.problems(source, nb))
 
 
 def astray(books: Books, picked: Books) -> Iterable[str]:
