@@ -32,7 +32,7 @@ def prepare(only: str | None = None) -> None:
     marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
     for mark in marks:  # each is run below, once, and keeps its outputs
         write(mark, b"")
-    # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
+    # nbdev_prepare would call Quarto for the README, which is made below, unless that looks new.
     write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
     try:
