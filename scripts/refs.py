@@ -190,7 +190,7 @@ class _Page:
         match node:
             case {"t": "Cite", "c": [cites, _]} if _is_label(cites[0]["citationId"]):
                 return [o for n, cite in enumerate(cites) for o in [_str(", ")] * (n > 0) + self._refer(cite)]
-            case {"t": "Str", "c": text} if text.startswith("@"):  # written \@: no citation in the next reading either
+            case {"t": "Str", "c": text} if re.match(r"@\w", text):  # written \@: no citation in the next reading either
                 return [_html("&#64;", "RawInline"), _str(text[1:])]
             case {"t": "Link", "c": [attr, text, [url, title]]}:
                 return [{"t": "Link", "c": [attr, text, [link(url), title]]}]
