@@ -351,12 +351,15 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
+NAV = """<div id="quarto-sidebar"><a class="sidebar-link active" href="./a.html">a</a>
+<a class="sidebar-link" href="./b.html">b</a></div>"""
 FINE = [
     '<img src="x.png" alt="An x"> <a href="/b.html">b</a> <a href="https://out.org/none">out</a>',
     "<div class='cell-output'><pre><code>1253 @binary_ufunc ](#</code></pre></div>",
     "<pre><code>@patch\n# not an option\n::: {.x}</code></pre> <code>@patch {#eq-a} $$</code> <code>#| export</code> me@x.org",
     '<a class="api-source" title="The source of Layer" href="https://x.org/r/blob/main/hamux/core.py#L3">source</a>',
     '<a class="api-source" title="The source of Layer.run" href="https://x.org/r/blob/main/hamux/core.py#L4">source</a>',
+    NAV,
 ]
 BROKEN = [
     ('<a href="c.html">c</a>', "the link c.html leads nowhere"),
@@ -379,9 +382,14 @@ BROKEN = [
         "an object nobody meant to show is shown",
     ),
     ('<span class="citation"><strong>nobody?</strong></span>', "an unknown citation is shown: nobody?"),
-    (FINE[-2].replace("#L3", "#L4"), "the source of Layer is not at"),
-    (FINE[-2].replace("#L3", "#L99"), "the source of Layer is not at"),
-    (FINE[-2].replace("core.py", "none.py"), "the source of Layer is not at"),
+    ('<script src="https://x.org/x.js"></script>', "https://x.org/x.js comes from another host"),
+    ('<link rel="stylesheet" href="//x.org/x.css">', "//x.org/x.css comes from another host"),
+    ('<div class="api"><table><td><code>int \\| None</code></td></table></div>', "a type shows a backslash: int"),
+    (NAV.replace("b.html", "a.html", 1).replace("a.html", "b.html", 1), "the navigation marks b.html as"),
+    (NAV.replace(" active", ""), "the navigation marks no page as"),
+    (FINE[-3].replace("#L3", "#L4"), "the source of Layer is not at"),
+    (FINE[-3].replace("#L3", "#L99"), "the source of Layer is not at"),
+    (FINE[-3].replace("core.py", "none.py"), "the source of Layer is not at"),
 ]
 
 
@@ -407,6 +415,11 @@ def test_links_from_the_root_start_with_the_path_of_the_site(docs: Path):
     assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere"]
 
 
+def test_a_style_from_another_host_is_found(docs: Path):
+    (docs / "x.css").write_text("@import url('https://fonts.org/a;b'); @font-face { src: url(fonts/x.woff2) }")
+    assert check_site.static(docs, docs.parent) == ["x.css: https://fonts.org/a;b comes from another host"]
+
+
 def test_no_pages_are_a_finding(tmp_path: Path):
     assert check_site.static(tmp_path) == [f"{tmp_path} has no pages"]
 
@@ -423,12 +436,12 @@ def test_what_cannot_be_checked_fails_under_ci(
     assert check_site.main() == 1
 
 
-LIVE = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>
-<button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
+HEAD = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"><style>
+body { background: white } @media (prefers-color-scheme: dark) { body { background: black } }</style></head><body>"""
+LIVE = """<button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
 <div id="quarto-search"><input id="q" oninput="hit.hidden = this.value != `{name}`">
 <a id="hit" hidden href="b.html#neuronlayer">hit</a></div>
-<script>onkeydown = e => {{ if (e.key == "/") {{ e.preventDefault(); q.focus(); }} }}</script>
-<script src="https://outside.org/x.js"></script></body></html>"""
+<script>onkeydown = e => {{ if (e.key == "/") {{ e.preventDefault(); q.focus(); }} }}</script></body></html>"""
 LIVELY = {
     "good": ('<b class="math"><i class="katex">x</i></b>', []),
     "raw": ('<b class="math">x^2</b>', ["an equation is not typeset: x^2"]),
@@ -436,9 +449,18 @@ LIVELY = {
     "console": ("<script>console.error('ouch')</script>", ["the console says: ouch"]),
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
+    "outside": ('<img src="https://outside.org/x.png">', ["https://outside.org/x.png is asked for, on another host"]),
+    "black": ('<style>body { background: black }</style>', ["a system that asks for a light page gets another"]),
+}
+NARROW = {
     "wide": (
-        '<main><i style="display: block; width: 1600px">x</i></main>',
+        '<main><i style="display: block; width: 700px">x</i></main>',
         ["wider than the screen: i. x", "the page is wider than the screen"],
+    ),
+    "scrolls": ('<main><div style="overflow: auto"><i style="display: block; width: 700px">x</i></div></main>', []),
+    "cut": (
+        '<main><div style="overflow: hidden"><svg style="width: 700px"></svg></div></main>',
+        ["the picture drawing is cut off"],
     ),
 }
 
@@ -447,21 +469,20 @@ LIVELY = {
 def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     docs = tmp_path / "docs"
     docs.mkdir()
-    (docs / "index.html").write_text(LIVE.format(colour="red", name="NeuronLayer"))
+    (docs / "index.html").write_text(HEAD + LIVE.format(colour="red", name="NeuronLayer"))
     found, left_out = check_site.browse(docs, tmp_path / "shots")
     assert (found, left_out) == ([], [])
-    assert {path.name for path in (tmp_path / "shots").iterdir()} == {f"index-{look}.png" for look in check_site.LOOKS}
+    shots = {f"index-{look}-{width}.png" for look in check_site.LOOKS for width in (390, 1280)}
+    assert {path.name for path in (tmp_path / "shots").iterdir()} == shots
 
-    (docs / "index.html").write_text(LIVE.format(colour="", name="Layer"))
-    for name, (body, _) in LIVELY.items():
-        (docs / f"{name}.html").write_text(
-            f'<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>{body}</body></html>'
-        )
+    (docs / "index.html").write_text(HEAD + LIVE.format(colour="", name="Layer"))
+    for name, (body, _) in (LIVELY | NARROW).items():
+        (docs / f"{name}.html").write_text(f"{HEAD}{body}</body></html>")
     monkeypatch.setattr(check_site, "PATIENCE", 500)
-    monkeypatch.setattr(check_site, "LOOKS", {"light": check_site.LOOKS["light"]})
+    monkeypatch.setattr(check_site, "LOOKS", ("light",))
+    monkeypatch.setattr(check_site, "WIDTHS", (600, 1000))
     found, _ = check_site.browse(docs)
     expected = {f"{name}.html (light): {text}" for name, (_, texts) in LIVELY.items() for text in texts}
+    expected |= {f"{name}.html (light, 600 wide): {text}" for name, (_, texts) in NARROW.items() for text in texts}
     expected |= {"the theme toggle changes nothing", "the search does not find NeuronLayer"}
-    assert {finding.partition(": Failed")[0] for finding in found} == {
-        text.partition(": Failed")[0] for text in expected
-    }
+    assert {finding.partition(": Failed")[0] for finding in found} == {text.partition(": Failed")[0] for text in expected}
