@@ -55,6 +55,7 @@ def test(only: str | None = None) -> bool:
         "notebooks": lambda: notebooks(books, pages(picked)),
         "exported tests": lambda: runs.test(books, picked),
         "pages that can be read": lambda: listed(unreadable(pages(picked))),
+        "links, citations and references": lambda: listed(astray(books, picked)),
     }
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
@@ -131,6 +132,11 @@ def notebooks(books: Books, picked: Books) -> Count:
 
 def unreadable(picked: Books) -> Iterable[str]:
     return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
+
+
+def astray(books: Books, picked: Books) -> Iterable[str]:
+    found = refs.check(pages(books), ROOT / "nbs/references.bib")
+    return (o for o in found if Path(o.partition(":")[0]) in picked)
 
 
 def out_of_step(books: Books) -> Iterable[str]:

@@ -193,7 +193,7 @@ def test_only_runs_one_notebook_and_its_tests(project):
     project.write("nbs/01_two.qmd", TWO + notebook("1 / 0"))
     out = project.build("test", "--only", "00_one")
     assert "nbs/00_one.qmd  passed" in out and "01_two" not in out
-    assert out.endswith("\n3 passed, 0 failed\n")  # the notebook, what can be read there, and its test
+    assert out.endswith("\n4 passed, 0 failed\n")  # the notebook, what can be read there, its links, and its test
     assert not (project.root / "hamux").exists()  # no need to have exported it
 
 
@@ -265,7 +265,7 @@ def test_everything(project):
     out = project.build("test")
     assert "2 of 2 unchanged" in out
     # two notebooks, an exported test, what can be read, what is in step, the tool's own test, and three of style and types
-    assert out.endswith("\n9 passed, 0 failed\n")
+    assert out.endswith("\n10 passed, 0 failed\n")
 
 
 def test_pictures_need_only_be_there(tmp_path, monkeypatch):

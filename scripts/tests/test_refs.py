@@ -159,9 +159,16 @@ def test_what_nothing_answers_to_is_refused(bib: Path, written: str, complaint: 
 
 def test_all_problems_are_told_at_once(bib: Path):
     with pytest.raises(refs.RefError) as told:
-        resolved(bib, "@nobody and @noone", code("show_doc(f)", shows(text_markdown="*Doc [@nemo, eq. 8].*")), "@eq-none")
+        resolved(
+            bib, "@nobody and @noone", code("show_doc(f)", shows(text_markdown="*Doc [@nemo, eq. 8].*")), "@eq-none"
+        )
     lines = str(told.value).splitlines()
-    assert [line.split(" is ")[0] for line in lines] == ["page: @nobody", "page: @noone", "page: @nemo", "page: @eq-none"]
+    assert [line.split(" is ")[0] for line in lines] == [
+        "page: @nobody",
+        "page: @noone",
+        "page: @nemo",
+        "page: @eq-none",
+    ]
 
 
 # ------------------------------------------------------------------ checking without outputs
@@ -197,7 +204,7 @@ TWO = "# Two\n\n## B {#sec-b}\n\nText.\n"
 
 def problems(bib: Path, one: str, two: str = TWO) -> list[str]:
     books = {}
-    for name, page in {"nbs/00_one.qmd": one, "nbs/01_two.qmd": two, "nbs/tests/one.qmd": "# T\n\n@nobody\n"}.items():
+    for name, page in {"nbs/00_one.qmd": one, "nbs/01_two.qmd": two}.items():
         file = bib.parent / "page.qmd"
         file.write_text(page)
         books[Path(name)] = nbs.read(file)
@@ -213,12 +220,20 @@ def test_good_pages_pass(bib: Path):
     [
         ("#sec-a)", "#sec-c)", "5: the link #sec-c leads to no anchor of that page; do you mean #sec-a?"),
         ("01_two.qmd)", "01_tow.qmd)", "5: the link 01_tow.qmd leads nowhere; do you mean 01_two.qmd?"),
-        ("qmd#sec-b", "qmd#sec-bb", "5: the link 01_two.qmd#sec-bb leads to no anchor of that page; do you mean #sec-b?"),
+        (
+            "qmd#sec-b",
+            "qmd#sec-bb",
+            "5: the link 01_two.qmd#sec-bb leads to no anchor of that page; do you mean #sec-b?",
+        ),
         ("#layer.run", "#layer.walk", "5: the link #layer.walk leads to no anchor of that page"),
         ("html#sec-b", "html#sec-a", "6: the link two.html#sec-a leads to no anchor of that page"),
         ("works.bib", "nothing.bib", "6: the link nothing.bib leads nowhere"),
         ("and @eq-y", "and @eq-z", "6: @eq-z is no label of this page; do you mean @eq-y?"),
-        ("and @eq-y", "and @sec-b", "6: @sec-b is no label of this page but of another; write a link: [text](01_two.qmd#sec-b)"),
+        (
+            "and @eq-y",
+            "and @sec-b",
+            "6: @sec-b is no label of this page but of another; write a link: [text](01_two.qmd#sec-b)",
+        ),
         ("[@krotov2016]", "[@krotow2016]", "13: @krotow2016 is not in works.bib; do you mean @krotov2016?"),
         ("in @hopfield1982", "in @patch", "16: @patch is not in works.bib; code belongs in backticks"),
         ("As in @eq-y", "As in @eq-a", "21: @eq-a is no label of this page"),
@@ -317,9 +332,7 @@ def test_a_labelled_cell_becomes_a_figure(bib: Path, tmp_path: Path):
     shown = out["data"]["text/markdown"]
     assert list(out["data"]) == ["text/markdown"]
     assert '<figure id="fig-b" class="figure">' in shown
-    assert (
-        '<img src="page_files/fig-b.png" alt="{A} &quot;curve&quot;" width="300" class="img-fluid">' in shown
-    )
+    assert '<img src="page_files/fig-b.png" alt="{A} &quot;curve&quot;" width="300" class="img-fluid">' in shown
     assert "Figure\u00a01: The *energy* $E$ ([Hopfield 1982](#ref-hopfield1982))" in shown
     assert see["source"] == "See [Figure\u00a01](#fig-b)"
     assert (tmp_path / "page_files" / "fig-b.png").read_bytes() == base64.b64decode(PIXEL)

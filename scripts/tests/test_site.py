@@ -77,7 +77,7 @@ for page in sys.argv[2:] or [path.name for path in pathlib.Path().glob("*.ipynb"
     text = html.escape("".join(lines))
     name = page.replace("ipynb", "html")
     pathlib.Path("_docs", name).write_text(f"<body><pre>{{text}}</pre>"
-        "<section id='one'><h3>One</h3><div class='api'><p>source</p><p>Runs.</p></div></section></body>")
+        "<section id='one'><h3>One</h3><div class='api'><p><a class='api-source'>source</a></p><p>Runs.</p></div></section></body>")
 pathlib.Path("_docs/search.json").write_text('[{{"href": "one.html", "title": "One page"}}]')
 print("[1/1] " + os.environ.get("QUARTO_SAYS", "page.ipynb"))
 """
@@ -135,7 +135,10 @@ def test_quarto_gets_lines_with_nothing_left_to_resolve(proc: Path, tmp_path: Pa
     site.build(proc, tmp_path / "docs")
     assert "with Quarto" in capsys.readouterr().out
     one = (tmp_path / "docs" / "one.html").read_text()
-    assert "\ntitle: One page\n---\n## A {#sec-a}\n\nSee [“A”](#sec-a) and ([A 2000](#ref-a2000one)), or [start](index.html)." in one
+    assert (
+        "\ntitle: One page\n---\n## A {#sec-a}\n\nSee [“A”](#sec-a) and ([A 2000](#ref-a2000one)), or [start](index.html)."
+        in one
+    )
     assert "### One\n\n::: api\n```python\nOne()\n```\n" in one
 
 
@@ -145,11 +148,19 @@ def test_quartos_search_finds_api_entries(proc: Path, tmp_path: Path):
         site.build(proc, tmp_path / "docs", live=True)
     [page, *entries] = json.loads((tmp_path / "docs" / "search.json").read_text())
     assert page == {"href": "one.html", "title": "One page"}
-    assert {"objectID": "one.html#one", "href": "one.html#one", "title": "One page", "section": "One", "text": "Runs."} in entries
+    assert {
+        "objectID": "one.html#one",
+        "href": "one.html#one",
+        "title": "One page",
+        "section": "One",
+        "text": "Runs.",
+    } in entries
 
 
 @pytest.mark.usefixtures("quarto")
-@pytest.mark.parametrize("said", ["\nWARN: Unable to resolve link target", "\n\x1b[33m[WARNING] Div unclosed\x1b[39m", "\nERROR (x)"])
+@pytest.mark.parametrize(
+    "said", ["\nWARN: Unable to resolve link target", "\n\x1b[33m[WARNING] Div unclosed\x1b[39m", "\nERROR (x)"]
+)
 def test_what_quarto_warns_of_stops_the_build(proc: Path, tmp_path: Path, said: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QUARTO_SAYS", f"page.ipynb{said}\n  and more")
     with pytest.raises(ValueError, match=r"Quarto warns:\n.*(Unable|unclosed|ERROR).*\n  and more"):
@@ -233,14 +244,14 @@ def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path, renderer: 
         threading.Thread(target=site.preview, args=args, daemon=True).start()
         wait(lambda: _answers(port + 1))
     port += 1
-    version = get("version")
     assert "location.reload()" in get("index.html")
+    saved = (tmp_path / "docs" / "index.html").stat().st_mtime
     time.sleep(1)
     source.write_text("[@nobody]")  # a slip: the old page stays
     wait(lambda: len(asked) == 1)
     source.write_text("After the slip")
     wait(lambda: "After the slip" in get("index.html"))
-    wait(lambda: get("version") != version)
+    assert (tmp_path / "docs" / "index.html").stat().st_mtime > saved
     assert asked == [[source], [source]]
 
 
@@ -319,6 +330,16 @@ def test_an_entry_has_signature_docstring_arguments_and_methods():
         '| <a id="layer.run"></a>`run(x, *more, **options)` | Run on `x \\| y`. |\n'
         '| <a id="layer.again"></a>`again(x, *more, **options)` | another name for `run` |\n'
         '| <a id="layer.width"></a>`width` | The width. |\n\n:::\n'
+    )
+
+
+def test_an_entry_can_show_the_code():
+    shown = "### Layer.width\n\n::: {.api}\n\nThe width.\n\n```python\n@property\ndef width(self) -> int:\n```\n\n:::\n"
+    assert showdoc.Source(Layer.width.fget)._repr_markdown_() == shown
+    shown = showdoc.Source(double, title_level=4)._repr_markdown_()
+    assert (
+        shown
+        == "#### double\n\n::: {.api}\n\n```python\ndef double(x: int = 1) -> int:\n    return 2 * x\n```\n\n:::\n"
     )
 
 
@@ -450,7 +471,7 @@ LIVELY = {
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
     "outside": ('<img src="https://outside.org/x.png">', ["https://outside.org/x.png is asked for, on another host"]),
-    "black": ('<style>body { background: black }</style>', ["a system that asks for a light page gets another"]),
+    "black": ("<style>body { background: black }</style>", ["a system that asks for a light page gets another"]),
 }
 NARROW = {
     "wide": (
@@ -485,4 +506,6 @@ def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkey
     expected = {f"{name}.html (light): {text}" for name, (_, texts) in LIVELY.items() for text in texts}
     expected |= {f"{name}.html (light, 600 wide): {text}" for name, (_, texts) in NARROW.items() for text in texts}
     expected |= {"the theme toggle changes nothing", "the search does not find NeuronLayer"}
-    assert {finding.partition(": Failed")[0] for finding in found} == {text.partition(": Failed")[0] for text in expected}
+    assert {finding.partition(": Failed")[0] for finding in found} == {
+        text.partition(": Failed")[0] for text in expected
+    }
