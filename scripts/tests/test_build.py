@@ -239,8 +239,9 @@ def test_everything(project):
     """All of `make test`, first with a package that is out of step, then prepared."""
     project.write("scripts/tests/test_nothing.py", "def test_nothing():\n    pass\n")
     index = "# hamux\n\n> Energy.\n\n```{python}\n#| hide\nsecret = 1\n```\n\n```{python}\nprint('six', 6)\n```\n\n"
-    index += "[One](00_one.qmd#x), [how](../CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)\n"
+    index += '[One](00_one.qmd#double), [how](../CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)<a id="x"></a>\n'
     project.write("nbs/index.qmd", index)
+    project.write("CONTRIBUTING.md", "")
     project.write("nbs/references.bib", "")
     project.write("README.md", "old")
     project.write("hamux/gone.py", "")
@@ -258,13 +259,13 @@ def test_everything(project):
     assert not (project.root / "_build/nbs/.notest").exists()  # nbdev_test by hand would run them
     readme = project.read("README.md")
     assert readme.startswith("# hamux\n\n> Energy.\n") and "    six 6\n" in readme and "secret" not in readme
-    assert "[One](https://hamux.github.io/hamux/one.html#x), [how](CONTRIBUTING.md)," in readme
+    assert "[One](https://hamux.github.io/hamux/one.html#double), [how](CONTRIBUTING.md)," in readme
     assert "[out](https://a.b/c.qmd), [here](#x)" in readme
     assert "passed in" not in project.build("prepare")  # nothing has changed
 
     out = project.build("test")
     assert "2 of 2 unchanged" in out
-    # two notebooks, an exported test, what can be read, what is in step, the tool's own test, and three of style and types
+    # two notebooks, an exported test, what can be read, links, what is in step, the tool's own test, and three of style and types
     assert out.endswith("\n10 passed, 0 failed\n")
 
 

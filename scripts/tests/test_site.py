@@ -77,7 +77,8 @@ for page in sys.argv[2:] or [path.name for path in pathlib.Path().glob("*.ipynb"
     text = html.escape("".join(lines))
     name = page.replace("ipynb", "html")
     pathlib.Path("_docs", name).write_text(f"<body><pre>{{text}}</pre>"
-        "<section id='one'><h3>One</h3><div class='api'><p><a class='api-source'>source</a></p><p>Runs.</p></div></section></body>")
+        "<section id='one'><h3>One</h3><div class='api'><p><a class='api-source'>source</a></p><p>Runs.</p></div></section>"
+        "</body>")
 pathlib.Path("_docs/search.json").write_text('[{{"href": "one.html", "title": "One page"}}]')
 print("[1/1] " + os.environ.get("QUARTO_SAYS", "page.ipynb"))
 """
