@@ -173,10 +173,11 @@ def prepare(proc: Path, work: Path) -> None:
     shutil.copytree(proc, work, ignore=shutil.ignore_patterns("*.ipynb", "tests"), dirs_exist_ok=True)
     config, bib = yaml.safe_load((proc / "_quarto.yml").read_text(encoding="utf-8")), proc / "references.bib"
     site, repo = (config["website"][key].rstrip("/") for key in ("site-url", "repo-url"))
-    pages = {
-        Path("nbs", f"{file.stem}.qmd"): json.loads(file.read_text(encoding="utf-8").replace(f"]({site}/", "]("))
-        for file in sorted(proc.glob("*.ipynb"))  # nbdev's links lead to the published site
-    }
+    pages = {}
+    for file in sorted(proc.glob("*.ipynb")):
+        text = re.sub(rf"\[(`[^`]+`)\]\({re.escape(site)}/tests/[^()]+\)", r"\1", file.read_text(encoding="utf-8"))
+        # nbdev links what tests define, too, which have no page, and leads to the published site
+        pages[Path("nbs", f"{file.stem}.qmd")] = json.loads(text.replace(f"]({site}/", "]("))
     if problems := refs.check(pages, bib):
         raise refs.RefError("\n".join(problems))
     for path, nb in pages.items():
@@ -184,7 +185,7 @@ def prepare(proc: Path, work: Path) -> None:
         nb = refs.resolve(_once(nb), str(path), bib, work / f"{name}_files", refs.SITE, _link)
         _add_front_matter(nb, {"code-links": [{"text": path.name, "href": f"{repo}/blob/main/{path.as_posix()}"}]})
         for n, cell in enumerate(nb["cells"]):  # Quarto publishes these; an id might be that of an API entry
-            cell |= {"id": f"cell-{n}", "metadata": {}}
+            cell |= {"id": f"cell-{n}", "metadata": {}, "source": _last("".join(cell["source"]))}
         nbformat.write(nbformat.from_dict(nb), work / f"{name}.ipynb")  # with lists of lines: Quarto joins them
     unused = shutil.ignore_patterns("*.ttf", "*.woff", "*.mjs")
     shutil.copytree(_npm(KATEX, proc.parent / "npm") / "dist", work / "katex", ignore=unused)
@@ -207,6 +208,11 @@ def _sidebar(pages: list[Path]) -> list:
 def _link(url: str) -> str:
     """Where a link to a notebook leads on the site."""
     return re.sub(r"^/?([\w.-]+)\.qmd(?=#|$)", lambda m: refs.address(m[1]), url)
+
+
+def _last(source: str) -> str:
+    """The source of a cell with each option once: nbdev writes some of its own above those that are there."""
+    return re.sub(r"^#\| ([\w-]+):.*\n(?=(?:#\|.*\n)*#\| \1:)", "", source, flags=re.M)
 
 
 def _once(nb: dict) -> dict:
