@@ -168,7 +168,7 @@ def browse(docs: Path, shots: Path | None = None, program: str | None = None) ->
             for name in names:
                 page = context.new_page()
                 found += [f"{name} ({look}): {finding}" for finding in _look(page, site, name, look)]
-                for width in WIDTHS:
+                for width in WIDTHS if look == "light" else (WIDTHS[0], WIDTHS[-1]):
                     page.set_viewport_size({"width": width, "height": 900})
                     page.wait_for_timeout(50)
                     found += [f"{name} ({look}, {width} wide): {finding}" for finding in _width(page)]
