@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['as_count', 'is_sequence', 'as_counts', 'as_tau', 'as_number', 'check_floating', 'check_ndim', 'check_key',
-           'energy_shape']
+           'energy_shape', 'error_if', 'error_if_jvp']
 
 # %% ../nbs/91_checks.qmd #imports
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from operator import index
 from typing import Any
@@ -16,8 +17,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from equinox.internal import unvmap_any
+from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 # %% ../nbs/91_checks.qmd #as_count
 def as_count(name: str, value: Any, least: int = 1) -> int:
@@ -108,3 +111,21 @@ def energy_shape(name: str, energy: Callable, *shapes: tuple[int, ...]) -> jax.S
     if isinstance(out, jax.ShapeDtypeStruct) and jnp.issubdtype(out.dtype, jnp.floating):
         return out
     raise ValueError(f"{name} must return a floating-point energy, got {out}.")
+
+# %% ../nbs/91_checks.qmd #error_if
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def error_if(x: Array, failed: Bool[Array, "..."], message: str) -> Array:
+    """`x`, or a `RuntimeError` with this message where the running program finds that it has `failed`."""
+
+    def fail(_):
+        raise RuntimeError(message)
+
+    like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    call = lambda: jax.pure_callback(fail, like, x, vmap_method="broadcast_all")
+    return lax.cond(unvmap_any(failed), call, lambda: x)
+
+
+@error_if.defjvp
+def error_if_jvp(message: str, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The derivative is that of `x`."""
+    return error_if(*primals, message), tangents[0]

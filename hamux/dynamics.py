@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from equinox.internal import nondifferentiable_backward
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ._checks import as_count, as_counts, as_number
+from ._checks import as_count, as_counts, as_number, error_if
 from ._clamping import as_arrays, as_free, over, only_free, velocity
 from ._numerics import coarsest_eps, dot, widen
 from ._wiring import States, as_name, find, items, map_named
@@ -186,6 +187,7 @@ class Descent(eqx.Module):
         self, ham: HAM, free: Any, point: _Point, trial: _Point, dt: Array, memory: Any
     ) -> tuple[Array, Array, Any, Array]:
         """Whether to go from `point` to `trial`, the next step size, what to remember, an outcome."""
+        ham, point, trial = lax.stop_gradient((ham, point, trial))  # to a gradient, step sizes are constant
         lowest, noise, refused = memory
         moved = jax.tree.map(jnp.subtract, trial.xhats, point.xhats)
         before, after = dot(point.slopes, moved), dot(trial.slopes, moved)
@@ -220,7 +222,7 @@ class Descent(eqx.Module):
             (~trial.finite & hopeless, Outcome.NOT_FINITE),
             (hopeless | (again & _same(point.xs, trial.xs)), Outcome.STALLED),
         )
-        return accept, dt, lax.stop_gradient(memory), outcome
+        return accept, dt, memory, outcome
 
 
 def _next_dt(
@@ -344,9 +346,12 @@ class _Plan(eqx.Module):
 
     def record(self, run: _Run) -> _Run:
         """`run`, with where it is written down if its step is one of `at`."""
-        slots = np.full(self.steps + 1, len(self.at), np.int32)  # which is no place, and dropped
-        slots[list(self.at)] = np.arange(len(self.at))
-        write = lambda room, a: room.at[jnp.asarray(slots)[run.taken]].set(a, mode="drop")
+        if self.names is None:
+            return run
+        at = jnp.asarray(self.at, jnp.int32)
+        slot = jnp.searchsorted(at, run.taken)
+        slot = jnp.where(jnp.any(at == run.taken), slot, len(self.at))  # which is no place, and dropped
+        write = lambda room, a: room.at[slot].set(a, mode="drop")
         trace = jax.tree.map(write, run.trace, self._seen(run.point))
         return eqx.tree_at(lambda run: run.trace, run, trace, is_leaf=lambda a: a is None)
 
@@ -457,14 +462,18 @@ def _as_root_jvp(primals, tangents):
     def solve(matvec, b):
         from jax.scipy.sparse.linalg import gmres  # here, since few need it and it is slow to import
 
+        # A right-hand side of a norm below eps would be taken for zero, so its largest entry becomes one.
+        size = jnp.max(jnp.abs(b), initial=0)
+        size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+        b = b / size
         b_norm = jnp.sqrt(dot(b, b))
         x, _ = gmres(matvec, b, tol=eps ** (2 / 3), maxiter=100, solve_method="incremental")
         left = matvec(x) - b
         solved = jnp.sqrt(dot(left, left)) <= eps**0.5 * b_norm
         # A sample that the loss leaves out may be anywhere.
         asked = (b_norm != 0) & (converged | jnp.isfinite(b_norm))
-        x = eqx.error_if(jnp.where(asked, x, 0), asked & ~converged, _NOT_AT_REST)
-        return eqx.error_if(x, asked & ~solved, _SINGULAR)
+        x = error_if(jnp.where(asked, x * size, 0), asked & ~converged, _NOT_AT_REST)
+        return error_if(x, asked & ~solved, _SINGULAR)
 
     _, by_inputs = jax.jvp(lambda ham, xs: equation(ham, xs, somewhere), (ham, xs), (dham, dxs))
     _, by_states = jax.linearize(lambda ys: equation(ham, xs, ys), somewhere)
@@ -481,21 +490,6 @@ _SINGULAR = (
     "`gradient='implicit'`: this fixed point has no gradient that could be found, since dE/dxhat is flat there, or "
     "nearly so. Use `gradient='unrolled'`."
 )
-
-# %% ../nbs/04_dynamics.qmd #_without_gradient
-@jax.custom_vjp
-def _without_gradient(trace: Any, source: Any) -> Any:
-    """`trace`, which comes from `source` and refuses to be differentiated backward."""
-    return trace
-
-
-def _refuse(_: None, cotangents: Any) -> Any:
-    raise ValueError(
-        "A loss of `trace` needs `retrieve(..., gradient='unrolled')`: an implicit gradient knows the end only."
-    )
-
-
-_without_gradient.defvjp(lambda trace, source: (trace, None), _refuse)
 
 # %% ../nbs/04_dynamics.qmd #_known
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -523,14 +517,19 @@ def _recall(ham: HAM, free: Any, xs: States, solver: Any, tol: Array, plan: _Pla
     if plan.gradient == "unrolled":
         run = _roll(ham, free, xs, solver, tol, plan)
         return run, _norm(free, run.point.slopes)
-    run = _roll(*lax.stop_gradient((ham, free, xs, solver, tol)), plan)
+    inputs = ham, free, xs, solver, tol
+    run = _roll(*(lax.stop_gradient(inputs) if plan.names is None else inputs), plan)
+    trace = nondifferentiable_backward(run.trace, msg=_TRACE)  # forward, it has the derivative of the steps
+    run = lax.stop_gradient(run)
     end = _as_root(run.point.xs, ham, free, xs, run.outcome == Outcome.CONVERGED)
     there = ham, free, end
     energy = _end_energy(*there) if run.point.energy is None else _known(_end_energy, run.point.energy, there)
     norm = _known(_end_norm, _norm(free, run.point.slopes), there)
     point = _Point(end, run.point.slopes, run.point.excess, ham.activations(end), energy)
-    trace = run.trace if run.trace is None else _without_gradient(run.trace, (ham, xs))
     return _Run(point, run.dt, run.memory, run.outcome, run.taken, run.tried, run.excess, trace), norm
+
+
+_TRACE = "A loss of `trace` needs `retrieve(..., gradient='unrolled')`: an implicit gradient knows the end only."
 
 # %% ../nbs/04_dynamics.qmd #_retrieve
 @jax.jit

@@ -4,12 +4,7 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'ALL_KINDS', 'HYPERGRAPHS', 'normal', 'like', 'test_step_is_the_closed_form', 'layered', 'along', 'moved',
-           'test_gradients_through_retrieval_are_finite_differences', 'test_a_step_size_can_be_learned',
-           'test_the_gradient_of_an_implicit_gradient',
-           'test_the_gradient_of_a_batch_is_the_sum_over_samples_and_some_may_be_left_out',
-           'test_a_gradient_that_would_be_wrong_is_refused', 'Square',
-           'test_flat_directions_of_a_lagrangian_are_no_trouble_for_the_gradient', 'test_implicit_gradients_in_16_bits',
-           'test_an_implicit_gradient_of_states_of_two_types', 'rest', 'test_the_flow_is_the_step', 'mixture',
+           'test_the_flow_is_the_step', 'mixture',
            'test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians', 'test_sampling_a_part',
            'test_rectified_neurons_have_the_density_of_what_is_up', 'test_samples_keep_their_type',
            'test_temperatures_and_steps_are_not_traced_again', 'test_samples_that_cannot_be_drawn_are_refused',
@@ -23,10 +18,8 @@ __all__ = ['KNOWN', 'ALL_KINDS', 'HYPERGRAPHS', 'normal', 'like', 'test_step_is_
            'test_what_is_not_finite_is_found', 'test_a_step_that_is_not_finite_is_not_taken',
            'test_descent_passes_by_saturated_neurons', 'test_descent_finds_every_rest',
            'test_descent_recalls_with_sharp_hidden_neurons', 'test_every_layer_has_to_be_at_rest',
-           'test_weak_types_are_not_traced_again', 'test_the_norm_of_the_gradient_has_a_gradient_or_refuses_one',
-           'test_a_sample_that_is_not_finite_can_be_left_out', 'test_masks_of_a_batch_have_its_size',
-           'test_results_in_words', 'test_where_to_start', 'test_retrieve_refuses_what_cannot_work',
-           'test_euler_refuses_a_step_size']
+           'test_weak_types_are_not_traced_again', 'test_masks_of_a_batch_have_its_size', 'test_results_in_words',
+           'test_where_to_start', 'test_retrieve_refuses_what_cannot_work', 'test_euler_refuses_a_step_size']
 
 # %% ../../nbs/tests/dynamics.qmd #normal
 from functools import partial
@@ -102,146 +95,6 @@ def moved(tree, direction, size):
 KNOWN = {"v": jnp.array([True, True, False, False])}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"gradient": "unrolled", "steps": 7, "solver": hmx.Euler(0.3)},
-        {"gradient": "unrolled", "steps": 2},
-        {"gradient": "unrolled", "steps": 6},
-    ],
-)
-def test_gradients_through_retrieval_are_finite_differences(settings, x64):
-    where = layered()
-    if "solver" in settings:
-        settings = {**settings, "solver": hmx.Euler(jnp.asarray(0.3, float))}
-
-    def loss(where):
-        end = hmx.retrieve(*where, clamped=KNOWN, tol=1e-11, **settings)
-        return jnp.sum(end.xs["v"] ** 2) + jnp.sum(end.xhats["h"] ** 3) + end.energy
-
-    direction = like(20, where)
-    both = jax.jit(jax.value_and_grad(loss))
-    slopes = both(where)[1]
-    difference = (both(moved(where, direction, 1e-5))[0] - both(moved(where, direction, -1e-5))[0]) / 2e-5
-    np.testing.assert_allclose(along(slopes, direction), difference, rtol=1e-5)
-    assert all(a.any() for a in jax.tree.leaves(slopes[0]))  # every parameter counts
-    assert slopes[1]["v"][:2].all()  # and so does the cue
-    forgotten = [slopes[1]["v"][2:], slopes[1]["h"]]
-    assert settings or not any(a.any() for a in forgotten)
-    if not settings:
-        forward = jax.jit(lambda t: jax.jvp(loss, (where,), (t,))[1])(direction)
-        np.testing.assert_allclose(along(slopes, direction), forward, rtol=1e-6)
-
-
-def test_a_step_size_can_be_learned(x64):
-    ham, Xi = mixture()
-    end = lambda dt: hmx.retrieve(ham, [0.5 * Xi[0]], solver=hmx.Euler(dt), steps=3, gradient="unrolled").xs[0][0]
-    slope = jax.jit(jax.value_and_grad(end))
-    dt = jnp.asarray(0.3, float)
-    difference = (slope(dt + 1e-5)[0] - slope(dt - 1e-5)[0]) / 2e-5
-    np.testing.assert_allclose(slope(dt)[1], difference, rtol=1e-6)
-
-
-def test_the_gradient_of_an_implicit_gradient(x64):
-    ham, xs = layered()
-    direction = like(20, ham)
-
-    def once(ham):
-        loss = lambda ham: jnp.sum(hmx.retrieve(ham, xs, clamped="v", tol=1e-12).xhats["h"] ** 2)
-        return along(jax.grad(loss)(ham), direction)
-
-    both = jax.jit(jax.value_and_grad(once))
-    slopes = both(ham)[1]
-    difference = (both(moved(ham, direction, 1e-4))[0] - both(moved(ham, direction, -1e-4))[0]) / 2e-4
-    np.testing.assert_allclose(along(slopes, direction), difference, rtol=1e-4)
-
-
-def test_the_gradient_of_a_batch_is_the_sum_over_samples_and_some_may_be_left_out():
-    ham, _ = layered()
-    xs = like(7, ham.init_states(4))
-
-    @jax.jit
-    def gradient(ham, kept):
-        def loss(ham):
-            end = hmx.retrieve(ham.vectorize(), xs, clamped=KNOWN)
-            return jnp.sum(jnp.where(kept, jnp.sum(end.xhats["h"] ** 2, axis=-1), 0))
-
-        return jax.grad(loss)(ham)
-
-    everyone = gradient(ham, jnp.ones(4, bool))
-    each = [gradient(ham, jnp.arange(4) == i) for i in range(4)]
-    for a, *parts in zip(*map(jax.tree.leaves, (everyone, *each)), strict=True):
-        np.testing.assert_allclose(a, sum(parts), rtol=1e-4, atol=1e-6)
-
-
-def test_a_gradient_that_would_be_wrong_is_refused():
-    ham, Xi = mixture()
-    xs = [jnp.array([0.3, 0.2])]
-
-    @jax.jit
-    @partial(jax.grad, has_aux=True)
-    def gradient(ham, leave_out):
-        end = hmx.retrieve(ham, xs, steps=2)
-        return jnp.where(end.converged | ~leave_out, end.energy, 0), end.converged
-
-    with pytest.raises(RuntimeError, match="a sample did not converge"):
-        jax.block_until_ready(gradient(ham, jnp.asarray(False)))
-    slopes, converged = gradient(ham, jnp.asarray(True))
-    assert not converged and not any(a.any() for a in jax.tree.leaves(slopes))
-
-    with pytest.raises(ValueError, match=r"A loss of `trace` needs `retrieve\(..., gradient='unrolled'\)`"):
-        jax.grad(lambda ham: hmx.retrieve(ham, xs, trace=True, steps=5).trace.energies[-1])(ham)
-    with pytest.raises(ValueError, match=r"`gradient` must be one of \('implicit', 'unrolled'\), got 'none'"):
-        hmx.retrieve(ham, xs, gradient="none")
-
-    # x^2 / 2 - x^2 / 2: every state is at rest, and none is the one.
-    flat = HAM([NeuronLayer(lagr_identity, 2)], [Square(jnp.asarray(-0.5))], [([0], 0)])
-    with pytest.raises(RuntimeError, match="is flat there"):
-        jax.block_until_ready(jax.grad(lambda ham: jnp.sum(hmx.retrieve(ham, xs).xs[0]))(flat))
-
-
-class Square(eqx.Module):
-    factor: jax.Array
-
-    def __call__(self, xhat):
-        return self.factor * jnp.sum(xhat * xhat)
-
-
-def test_flat_directions_of_a_lagrangian_are_no_trouble_for_the_gradient(x64):
-    ham, xs = layered()
-    gradient = jax.jit(jax.grad(lambda ham, xs: hmx.retrieve(ham, xs, clamped="v", tol=1e-10).xhats["h"][0]))
-    ends = [gradient(ham, {**xs, "h": xs["h"] + shift}) for shift in (0.0, 3.0)]
-    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
-
-# %% ../../nbs/tests/dynamics.qmd #test_implicit_gradients_in_16_bits
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_implicit_gradients_in_16_bits(dtype):
-    cast = lambda tree: jax.tree.map(lambda a: a.astype(dtype), tree)
-    ham, Xi = mixture()
-    gradient = jax.jit(jax.grad(lambda ham: hmx.retrieve(ham, [Xi[0].astype(dtype)], tol=0.02).xs[0][0]))
-    slopes = gradient(cast(ham)).hypersynapses[0].keywords["Xi"]
-    exact = jax.grad(lambda Xi: rest(Xi, Xi[0])[0])(Xi)
-    assert slopes.dtype == dtype
-    np.testing.assert_allclose(slopes.astype("float32"), exact, atol=0.05)
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_an_implicit_gradient_of_states_of_two_types(dtype):
-    ham, _ = layered()
-    gradient = jax.jit(jax.grad(lambda ham, xs: hmx.retrieve(ham, xs).xs["h"][0]))
-    xs = ham.init_states()
-    with jax.numpy_dtype_promotion("standard"):
-        mixed = gradient(ham, {"v": xs["v"].astype(dtype), "h": xs["h"]})
-    assert jax.tree.map(lambda a: a.dtype, mixed) == jax.tree.map(lambda a: a.dtype, ham)
-    for slope, exact in zip(jax.tree.leaves(mixed), jax.tree.leaves(gradient(ham, xs)), strict=True):
-        np.testing.assert_allclose(slope, exact, atol=0.02)
-
-
-def rest(Xi, x, beta=4.0):
-    """The fixed point of the softmax memory, as the update of attention finds it."""
-    return jax.lax.scan(lambda x, _: (jax.nn.softmax(beta * Xi @ x) @ Xi, None), x, length=50)[0]
 
 # %% ../../nbs/tests/dynamics.qmd #test_the_flow_is_the_step
 def test_the_flow_is_the_step():
@@ -739,27 +592,6 @@ def test_weak_types_are_not_traced_again():
         for dt in (0.2, 1, np.float32(0.3), jnp.asarray(0.1)):
             hmx.retrieve(ham, start, solver=hmx.Euler(dt), tol=dt)
     assert _retrieve._cache_size() == before
-
-
-def test_the_norm_of_the_gradient_has_a_gradient_or_refuses_one(x64):
-    ham, xs = two_layers(), like(1, two_layers().init_states())
-    norm = lambda ham, **settings: hmx.retrieve(ham, xs, **settings).gradient_norm
-    assert all(abs(g).max() < 1e-6 for g in jax.tree.leaves(jax.grad(norm)(ham)))  # zero at rest, whatever the weights
-    with pytest.raises(Exception, match="a sample did not converge"):
-        jax.block_until_ready(jax.grad(norm)(ham, steps=1))
-
-
-def test_a_sample_that_is_not_finite_can_be_left_out():
-    ham = two_layers()
-    xs = like(1, ham.init_states(2))
-    xs["v"] = xs["v"].at[1].set(jnp.nan)
-
-    def loss(ham, xs):
-        result = hmx.retrieve(ham.vectorize(), xs)
-        return jnp.sum(jnp.where(result.converged, jnp.sum(result.xs["v"] ** 2, axis=1), 0.0))
-
-    both, one = (jax.grad(loss)(ham, x) for x in (xs, jax.tree.map(lambda x: x[:1], xs)))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), both, one)
 
 
 def test_masks_of_a_batch_have_its_size(untyped):
