@@ -21,6 +21,8 @@ class Entry(ShowDocRenderer):
         super().__init__(_exported(sym), name=name, title_level=title_level)
 
     def _repr_markdown_(self) -> str:
+        if _is_private(self.sym):  # its code on the page says it all
+            return ""
         source = NbdevLookup().code(getattr(self.sym, "__qualname__", self.nm))
         parts = [f"{'#' * self.title_level} {self.nm}", "::: {.api}"]
         if source:
@@ -55,6 +57,14 @@ def _exported(sym: object) -> object:
         return sym
     module = importlib.import_module(found[1].removesuffix(".py").replace("/", "."))
     return operator.attrgetter(name)(module)
+
+
+def _is_private(sym: object) -> bool:
+    """Whether `sym` lives in a private module of the package, and has no public name in it."""
+    name = getattr(sym, "__qualname__", "").split(".")[0]
+    found = NbdevLookup()[name]
+    parts = found[1].removesuffix(".py").split("/") if isinstance(found, tuple) else []
+    return any(o.startswith("_") for o in parts) and not hasattr(importlib.import_module(parts[0]), name)
 
 
 class _Text(str):
