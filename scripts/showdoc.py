@@ -11,6 +11,7 @@ import tokenize
 from collections.abc import Iterator
 
 from fastcore.docments import ShowDocRenderer
+from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 
 
@@ -60,11 +61,14 @@ def _exported(sym: object) -> object:
 
 
 def _is_private(sym: object) -> bool:
-    """Whether `sym` lives in a private module of the package, and has no public name in it."""
+    """Whether `sym` is of a notebook, but has no public name in the package and no place in a public module."""
     name = getattr(sym, "__qualname__", "").split(".")[0]
+    if hasattr(importlib.import_module(get_config().lib_name), name):
+        return False
     found = NbdevLookup()[name]
-    parts = found[1].removesuffix(".py").split("/") if isinstance(found, tuple) else []
-    return any(o.startswith("_") for o in parts) and not hasattr(importlib.import_module(parts[0]), name)
+    if not isinstance(found, tuple):  # nbdev's index has no second module of a notebook
+        return sym.__module__ == "__main__"
+    return name.startswith("_") or any(o.startswith("_") or o == "tests" for o in found[1].split("/"))
 
 
 class _Text(str):
@@ -106,8 +110,8 @@ def _arguments(sym: object) -> str:
 def _methods(cls: type) -> str:
     """What a class does: its methods and properties that have something to say, each with the start of its docstring."""
     rows = []
-    private = [base for base in cls.__mro__[1:] if base.__name__.startswith("_")]  # have no entry of their own
-    for name in dict.fromkeys(name for c in (cls, *private) for name in vars(c)):
+    bases = [base for base in cls.__mro__ if base.__module__.split(".")[0] == cls.__module__.split(".")[0]]
+    for name in dict.fromkeys(name for base in bases for name in vars(base)):
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
         public = name == "__call__" or not name.startswith("_")
         if not (public and member.__doc__ and (callable(member) or isinstance(static, property))):
