@@ -236,9 +236,11 @@ def _npm(package: str, folder: Path) -> Path:
     """What is in an npm package, which is kept in `folder`."""
     kept = folder / package
     if not kept.is_dir():
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        npm(["pack", "--silent", package], return_completed_process=True, cwd=folder, check=True, capture_output=True)
+        folder.mkdir(exist_ok=True)
+        command = ["pack", "--silent", package]
+        done = npm(command, return_completed_process=True, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            raise ValueError(f"npm did not give {package}, which the equations of the site need:\n{done.stderr}")
         with tarfile.open(folder / f"{package.replace('@', '-')}.tgz") as archive:
             archive.extractall(kept, filter="data")
     return kept / "package"
