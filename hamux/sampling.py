@@ -92,18 +92,19 @@ def _warm_up(
     move: Callable,  # from dt, place and key, as `_move`
     place: _Place,
     dt: Float[Array, ""],
-    keys: PRNGKeyArray,  # one for each step
+    key: PRNGKeyArray,
+    steps: int,
     tunes: bool,  # or is `dt` given, and stays?
 ) -> tuple[_Place, Float[Array, ""]]:
-    """Where the chain is after as many steps as there are `keys`, and the step size from there on."""
+    """Where the chain is after the `steps`, and the step size from there on."""
 
     def walk(state: tuple, n_key: tuple) -> tuple[tuple, None]:
         (place, log_dt), (n, key) = state, n_key
         place, _, chance = move(jnp.exp(log_dt), place, key)
         return (place, log_dt + n**-0.6 * (chance - 0.574) if tunes else log_dt), None
 
-    n = jnp.arange(1, len(keys) + 1, dtype=dt.dtype)
-    (place, log_dt), _ = lax.scan(walk, (place, jnp.log(dt)), (n, keys))
+    n = jnp.arange(1, steps + 1, dtype=dt.dtype)
+    (place, log_dt), _ = lax.scan(walk, (place, jnp.log(dt)), (n, jax.random.split(key, steps)))
     return place, jnp.exp(log_dt) if tunes else dt
 
 # %% ../nbs/06_sampling.qmd #Samples
@@ -173,7 +174,7 @@ def _chain(
     place = look(x)
     place = eqx.error_if(place, ~jnp.isfinite(place.log_p), _NOWHERE)
     warm_key, key = jax.random.split(key)
-    place, dt = _warm_up(move, place, dt, jax.random.split(warm_key, warmup), tunes)
+    place, dt = _warm_up(move, place, dt, warm_key, warmup, tunes)
     _, (xs, energies, taken) = lax.scan(draw, place, jax.random.split(key, draws))
     return Samples(xs, energies, jnp.mean(taken), dt)
 
