@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import as_count, as_number, check_key
-from ._clamping import as_arrays, as_free, only_free
+from ._clamping import ClampedHAM, as_arrays, as_held
 from ._numerics import widen
 from ._wiring import States, items, map_named
 from .core import HAM, NeuronLayer, VectorizedHAM
@@ -42,28 +42,28 @@ def _is_elementwise(layer: NeuronLayer) -> bool:
         return bool(jnp.allclose(*map(ratio, probes), rtol=1e-4, atol=0.0))
 
 # %% ../nbs/06_sampling.qmd #_log_density
-def _log_density(ham: HAM, free: Any, temperature: Array, xs: States) -> tuple[Array, Array]:
-    """The log of the density of the states that are `free`, up to a constant, and the energy."""
+def _log_density(ham: HAM, held: Any, temperature: Array, xs: States) -> tuple[Array, Array]:
+    """The log of the density of the states that are not `held`, up to a constant, and the energy."""
 
-    def log_slope(layer, x, f):
+    def log_slope(layer, x, mask):
         slope = jax.jvp(lambda x: layer.activations(x), (x,), (jnp.ones_like(x),))[1]
         up = slope > 0
         logs = jnp.where(up, jnp.log(jnp.where(up, slope, 1)), -jnp.inf)
-        return jnp.sum(logs if f is None else jnp.where(f, logs, 0))
+        return jnp.sum(logs if mask is None else jnp.where(mask, 0, logs))
 
     energy = ham.energy(xs)
-    log_slopes = jax.tree.leaves(map_named(log_slope, ham.neurons, xs, free))
+    log_slopes = jax.tree.leaves(map_named(log_slope, ham.neurons, xs, held))
     return sum(log_slopes) - energy / temperature, energy
 
 # %% ../nbs/06_sampling.qmd #_chain
 def _chain(
-    ham: HAM, xs: States, free: Any, key: PRNGKeyArray, temperature: Array, dt: Array, draws: int, every: int
+    ham: HAM, xs: States, held: Any, key: PRNGKeyArray, temperature: Array, dt: Array, draws: int, every: int
 ) -> tuple[States, Array, Array]:
     """The states and energies after each `every` steps, and how many steps were taken."""
     x, unravel = ravel_pytree(xs)
     rate = map_named(lambda x, layer: jnp.full_like(x, 1 / layer.tau), xs, ham.neurons)
-    step = temperature * dt * ravel_pytree(only_free(free, rate))[0]
-    log_p = partial(_log_density, ham, free, temperature)
+    step = temperature * dt * ravel_pytree(ClampedHAM(ham, held).free(rate))[0]
+    log_p = partial(_log_density, ham, held, temperature)
     target = jax.value_and_grad(lambda x: log_p(unravel(x)), has_aux=True)
 
     def move(state, key):
@@ -114,13 +114,13 @@ def sample(
     temperature, dt = as_number("temperature", temperature), as_number("dt", dt)
     check_key("key", key)
     xs = as_arrays(ham, xs)
-    return Samples(*_sample(ham, xs, as_free(ham, clamped, xs), key, temperature, dt, draws, every))
+    return Samples(*_sample(ham, xs, as_held(ham, clamped, xs), key, temperature, dt, draws, every))
 
 
 @partial(jax.jit, static_argnames=("draws", "every"))
-def _sample(ham, xs, free, key, temperature, dt, draws, every):
-    for (name, layer), (_, f) in zip(items(ham.neurons), items(free), strict=True):
-        if (f is None or f.ndim) and not _is_elementwise(layer):
+def _sample(ham, xs, held, key, temperature, dt, draws, every):
+    for (name, layer), (_, mask) in zip(items(ham.neurons), items(held), strict=True):
+        if (mask is None or mask.ndim) and not _is_elementwise(layer):
             raise ValueError(
                 f"The neurons of layer {name!r} compete, or are normalised together, and `sample` needs "
                 "layers in which each has an activation of its own. Clamp the layer, or integrate it out: "
@@ -133,10 +133,10 @@ def _sample(ham, xs, free, key, temperature, dt, draws, every):
     )
     if isinstance(ham, VectorizedHAM):
         keys = jax.random.split(key, jax.tree.leaves(wide)[0].shape[0])
-        masks = map_named(lambda x, f: f if f is None else jnp.broadcast_to(f, x.shape), wide, free)
+        masks = map_named(lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape), wide, held)
         chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=(1, 1, 0))
         out = chains(wide, masks, keys)
     else:
-        out = chain(wide_ham, wide, free, key)
+        out = chain(wide_ham, wide, held, key)
     draws, energies, acceptance = out
     return map_named(lambda a, x: a.astype(x.dtype), draws, xs), energies, acceptance
