@@ -76,6 +76,7 @@ from .dynamics import (
 )
 from .sampling import (
     Samples,
+    Setting,
     sample,
 )
 from .flow import (
@@ -146,6 +147,7 @@ __all__ = [
     "retrieve",
     "step",
     "Samples",
+    "Setting",
     "sample",
     "VectorField",
     "vector_field",

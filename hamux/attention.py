@@ -8,12 +8,13 @@ __all__ = ['AttentionSynapse', 'SelfAttentionSynapse']
 # %% ../nbs/03c_attention.qmd #imports
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ._checks import as_count
@@ -23,12 +24,24 @@ from ._tokens import count_tokens, tokens
 from .core import as_lagrangian
 from .lagrangians import lagr_softmax
 
+# %% ../nbs/03c_attention.qmd #_project
+def _project(
+    name: str, W: Float[Array, "heads head_dim D"], xhat: Float[Array, "*tokens D"]
+) -> Float[Array, "heads tokens head_dim"]:
+    """The queries or keys of an activation; errors call their weights `name`."""
+    if xhat.ndim < 1 or W.shape[-1] != xhat.shape[-1]:
+        raise ValueError(
+            f"`{name}` of shape {W.shape} takes tokens with {W.shape[-1]} channels, "
+            f"got an activation of shape {xhat.shape}."
+        )
+    return jnp.einsum("hyd,td->hty", W, tokens(xhat))
+
 # %% ../nbs/03c_attention.qmd #_as_mask
-def _as_mask(mask: Any) -> Structure | None:
-    """A mask is structure: hashable, and no leaf of the model."""
+def _as_mask(mask: ArrayLike | Structure | None) -> Structure | None:
+    """A mask as structure: hashable, and no leaf of the model."""
     if mask is None or isinstance(mask, Structure):
         return mask
-    mask = jnp.asarray(mask)
+    mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
     if mask.dtype != bool or mask.ndim != 2:
         raise ValueError(
             "`mask` must be a boolean matrix, queries by keys, "
@@ -52,14 +65,28 @@ def _check_masked(lagrangian: Callable) -> None:
             f"and all rectified ones are. The slope of this one at {_MASKED:g} is {slope:g}."
         )
 
+# %% ../nbs/03c_attention.qmd #_over_keys
+def _over_keys(
+    f: Callable,  # "keys" -> "..."
+    h: Float[Array, "heads queries keys"],
+    allowed: Bool[np.ndarray, "queries keys"] | None,  # None: everybody sees everybody
+) -> Float[Array, "heads queries ..."]:
+    """`f` of the hidden neurons of each head and query; zero for a query that sees no key."""
+    if allowed is None:
+        return jax.vmap(jax.vmap(f))(h)
+    h = jnp.where(allowed[None], h, _MASKED)
+    out = jax.vmap(jax.vmap(f))(h)
+    sees = np.expand_dims(allowed.any(1), (0, *range(2, out.ndim)))
+    return jnp.where(sees, out, 0)
 
+# %% ../nbs/03c_attention.qmd #_AbstractAttention
 class _AbstractAttention(eqx.Module):
     """Queries, keys, and the hidden neurons of each query."""
 
     heads: int = eqx.field(static=True, converter=partial(as_count, "heads"))
     head_dim: int = eqx.field(static=True, converter=partial(as_count, "head_dim"))
-    lagrangian: Any = None  # "keys" -> "", convex; None: softmax with beta = head_dim**-0.5
-    mask: Any = eqx.field(static=True, default=None, converter=_as_mask)  # who sees whom
+    lagrangian: Callable | None = None  # "keys" -> "", convex; None: softmax with beta = head_dim**-0.5
+    mask: Structure | None = eqx.field(static=True, default=None, converter=_as_mask)  # who sees whom
     Wq: Float[Array, "heads head_dim D1"] | None = eqx.field(default=None, converter=as_weights)
     Wk: Float[Array, "heads head_dim D2"] | None = eqx.field(default=None, converter=as_weights)
 
@@ -73,43 +100,28 @@ class _AbstractAttention(eqx.Module):
                 wanted = f"({self.heads}, {self.head_dim}, channels)"
                 raise ValueError(f"`{name}` must have shape {wanted}, got {W.shape}.")
 
-    def _drawn(self, key: PRNGKeyArray, D1: int, D2: int) -> Any:
+    def _drawn(self, key: PRNGKeyArray, D1: int, D2: int):
+        """With weights of variance 1 / channels, unless there are weights."""
+
         def draw(i: int, D: int) -> Array:
             size = self.heads, self.head_dim, D
             return D**-0.5 * jax.random.normal(jax.random.fold_in(key, i), size)
 
         return fill(self, Wq=partial(draw, 0, D1), Wk=partial(draw, 1, D2))
 
-    def _hidden(self: Any, xhat1: Array, xhat2: Array) -> Float[Array, "heads queries keys"]:
-        """How well each query goes with each key."""
-        Wq, Wk = weights_of(self, "Wq"), weights_of(self, "Wk")
-        for name, W, xhat in (("Wq", Wq, xhat1), ("Wk", Wk, xhat2)):
-            if xhat.ndim < 1 or W.shape[-1] != xhat.shape[-1]:
-                raise ValueError(
-                    f"`{name}` of shape {W.shape} takes tokens with {W.shape[-1]} channels, "
-                    f"got an activation of shape {xhat.shape}."
-                )
-        q = jnp.einsum("hyd,td->hty", Wq, tokens(xhat1))
-        k = jnp.einsum("hyd,td->hty", Wk, tokens(xhat2))
-        return einsum("hqy,hky->hqk", q, k)
-
-    def _allowed(self, queries: int, keys: int) -> Bool[Array, "queries keys"] | None:
+    def _allowed(self, queries: int, keys: int) -> Bool[np.ndarray, "queries keys"] | None:
+        """The mask, if there is one, and it must have this shape."""
         mask = None if self.mask is None else self.mask.tree
         if mask is not None and mask.shape != (queries, keys):
             raise ValueError(f"`mask` must have shape {(queries, keys)}, got {mask.shape}.")
         return mask
 
     def _apply(self, f: Callable, xhat1: Array, xhat2: Array) -> Array:
-        """`f` of the hidden neurons of each head and query; zero for a query that sees no key."""
-        h = self._hidden(xhat1, xhat2)
-        allowed = self._allowed(*h.shape[1:])
-        if allowed is not None:  # out of any softmax, and yet small enough for second derivatives
-            h = jnp.where(allowed[None], h, _MASKED)
-        out = jax.vmap(jax.vmap(f))(h)
-        if allowed is not None:
-            sees = jnp.expand_dims(allowed.any(1), (0, *range(2, out.ndim)))
-            out = jnp.where(sees, out, 0)
-        return out.astype(xhat1.dtype)
+        """`f` of the hidden neurons `K q` of each head and query."""
+        q = _project("Wq", weights_of(self, "Wq"), xhat1)
+        k = _project("Wk", weights_of(self, "Wk"), xhat2)
+        h = einsum("hqy,hky->hqk", q, k)
+        return _over_keys(f, h, self._allowed(*h.shape[1:])).astype(xhat1.dtype)
 
 # %% ../nbs/03c_attention.qmd #AttentionSynapse
 class AttentionSynapse(_AbstractAttention):
@@ -156,11 +168,11 @@ class SelfAttentionSynapse(_AbstractAttention):
         self._allowed(T, T)
         return self._drawn(key, D, D)
 
-    def _allowed(self, queries: int, keys: int) -> Bool[Array, "queries keys"] | None:
+    def _allowed(self, queries: int, keys: int) -> Bool[np.ndarray, "queries keys"] | None:
         mask = super()._allowed(queries, keys)
         if self.diagonal:
             return mask
-        others = ~jnp.eye(queries, dtype=bool)
+        others = ~np.eye(queries, dtype=bool)
         return others if mask is None else mask & others
 
     def weights(self, xhat: Float[Array, "*tokens D"]) -> Float[Array, "heads tokens tokens"]:

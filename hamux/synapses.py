@@ -7,17 +7,17 @@ __all__ = ['BiasSynapse', 'LinearSynapseWithBias', 'DenseSynapse', 'DenseMemory'
 
 # %% ../nbs/03_synapses.qmd #imports-2
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ._checks import as_counts, check_ndim
 from ._numerics import einsum, widen
@@ -42,7 +42,7 @@ class BiasSynapse(eqx.Module):
 
     def init_params(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> "BiasSynapse":
         """A field of zeros, unless there is one."""
-        return self if self.b is not None else BiasSynapse(jnp.zeros(shape))
+        return fill(self, b=partial(jnp.zeros, shape))
 
     def __call__(self, xhat: Float[Array, "*shape"]) -> Float[Array, ""]:
         b = weights_of(self, "b")
@@ -87,13 +87,16 @@ class LinearSynapseWithBias(eqx.Module):
         return cls(W, jax.random.normal(key_b, (x2_dim,), dtype) * x1_dim**-0.5)
 
 # %% ../nbs/03_synapses.qmd #_as_axis
-def _as_axis(axis: Any) -> Any:
+def _as_axis(axis: int | None) -> int | None:
+    """`axis` as None, where all neurons meet, or as -1, the last one."""
     if axis not in (None, -1):
         raise ValueError(f"`axis` must be None, to flatten, or -1, the last axis, got {axis!r}.")
     return axis
 
 
-def _sizes(synapse: Any, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+def _sizes(
+    synapse: "DenseSynapse | DenseMemory", *shapes: tuple[int, ...]
+) -> tuple[int, ...]:
     """How many neurons of each layer meet: all of them, or those along the last axis."""
     if synapse.axis is None:
         return tuple(map(math.prod, shapes))
@@ -108,7 +111,7 @@ def _sizes(synapse: Any, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[-1] for shape in shapes)
 
 
-def _rows(synapse: Any, *xhats: Array) -> list[Array]:
+def _rows(synapse: "DenseSynapse | DenseMemory", *xhats: Array) -> list[Float[Array, "rows D"]]:
     """The activations as matrices, one row for each place: a single one if they are flattened."""
     sizes = _sizes(synapse, *map(jnp.shape, xhats))
     return [xhat.reshape(-1, size) for xhat, size in zip(xhats, sizes, strict=True)]
@@ -138,8 +141,34 @@ class DenseSynapse(eqx.Module):
 
         return -jnp.sum(jax.vmap(contract)(*rows))
 
+# %% ../nbs/03_synapses.qmd #_unit
+def _unit(Xi: Float[Array, "*K D"]) -> Float[Array, "*K D"]:
+    """`Xi` with rows of length one; a row of zeros stays as it is."""
+    wide = widen(Xi)
+    largest = lax.stop_gradient(jnp.max(jnp.abs(wide), -1, keepdims=True))
+    is_zero = largest < jnp.finfo(wide.dtype).tiny
+    rows = wide / jnp.where(is_zero, 1, largest)
+    squares = jnp.sum(rows**2, -1, keepdims=True)
+    unit = rows / jnp.sqrt(jnp.where(is_zero, 1, squares))
+    return jnp.where(is_zero, 0, unit).astype(Xi.dtype)
+
+# %% ../nbs/03_synapses.qmd #_as_memories
+def _as_memories(
+    Xi: int | Sequence[int] | ArrayLike,
+) -> tuple[Float[Array, "*K D"] | None, tuple[int, ...]]:
+    """The memories, if there are any yet, and the shape of their hidden neurons."""
+    is_count = isinstance(Xi, int | tuple | list | np.integer)
+    shape = (*as_counts("Xi", Xi), 1) if is_count else np.shape(Xi)
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(
+            "`Xi` must be a whole number, several, or an array 'K D' of K memories, "
+            f"got {Xi if is_count else f'an array of shape {shape}'}."
+        )
+    return None if is_count else as_weights(Xi), shape[:-1]
+
 # %% ../nbs/03_synapses.qmd #_as_patterns
-def _as_patterns(patterns: tuple[Any, ...]) -> tuple[Array, ...]:
+def _as_patterns(patterns: Sequence[ArrayLike]) -> tuple[Float[Array, "K ..."], ...]:
+    """`patterns` as arrays of equally many of them, at least one."""
     arrays = tuple(jnp.atleast_1d(as_weights(a, "`patterns`")) for a in patterns)
     if not arrays or 0 in map(len, arrays):
         raise ValueError(
@@ -170,21 +199,13 @@ class DenseMemory(eqx.Module):
 
     def __init__(
         self,
-        Xi: Any,  # the memories, or how many of them there shall be
+        Xi: int | Sequence[int] | ArrayLike,  # the memories, or how many of them there shall be
         lagrangian: Callable,  # of the hidden neurons
         *,
         normalized: bool = False,  # all memories have length one
         axis: int | None = None,  # flatten the activations, or -1: see `DenseSynapse`
     ):
-        is_count = isinstance(Xi, int | tuple | list | np.integer)
-        self.Xi = None if is_count else as_weights(Xi)
-        shape = (*as_counts("Xi", Xi), 1) if is_count else np.shape(Xi)
-        if len(shape) < 2 or 0 in shape:
-            raise ValueError(
-                "`Xi` must be a whole number, several, or an array 'K D' of K memories, "
-                f"got {Xi if is_count else f'an array of shape {shape}'}."
-            )
-        self.hidden = shape[:-1]
+        self.Xi, self.hidden = _as_memories(Xi)
         self.lagrangian = NeuronLayer(lagrangian, self.hidden).lagrangian  # which it checks
         self.normalized, self.axis = normalized, _as_axis(axis)
 
@@ -197,10 +218,7 @@ class DenseMemory(eqx.Module):
     def memories(self) -> Float[Array, "*K D"]:
         """`Xi`, with length one if they are `normalized`."""
         Xi = weights_of(self, "Xi")
-        if not self.normalized:
-            return Xi
-        squares = jnp.sum(widen(Xi) ** 2, -1, keepdims=True)
-        return Xi * lax.rsqrt(squares + 1e-12).astype(Xi.dtype)  # a memory of zeros stays zero
+        return _unit(Xi) if self.normalized else Xi
 
     def __call__(self, *xhats: Float[Array, "..."]) -> Float[Array, ""]:
         rows, Xi = _rows(self, *xhats), self.memories
@@ -212,7 +230,7 @@ class DenseMemory(eqx.Module):
     @classmethod
     def store(
         cls,
-        *patterns: Float[ArrayLike, "K ..."],  # one array for each layer
+        *patterns: Real[ArrayLike, "K ..."],  # one array for each layer
         beta: RealScalarLike,  # how sharp: inverse temperature, positive
     ) -> "DenseMemory":
         """A memory that recalls `K` patterns without training, of whatever lengths they are.
@@ -224,12 +242,26 @@ class DenseMemory(eqx.Module):
         bias = -0.5 * jnp.sum(widen(Xi) ** 2, 1)
         return cls(Xi, Biased(Lagrangian(lagr_softmax, beta=beta), bias))
 
+# %% ../nbs/03_synapses.qmd #_check_signs
+def _check_signs(arrays: tuple[Float[Array, "K ..."], ...]) -> None:
+    """Refuse patterns that are negative nowhere, and overlap."""
+    for a in arrays:
+        if isinstance(a, Tracer) or len(a) == 1 or (a < 0).any():
+            continue
+        rows = np.asarray(a, float).reshape(len(a), -1)
+        if len(arrays) == 1 or np.count_nonzero(rows @ rows.T) > len(a):
+            raise ValueError(
+                "`patterns` of a Hebbian memory are about zero, got an array of shape "
+                f"{a.shape} that is negative nowhere: each pattern would recall the sum of all. "
+                "Subtract the mean, `patterns - patterns.mean()`, or use -1 and 1 for 0 and 1."
+            )
+
 # %% ../nbs/03_synapses.qmd #HebbianSynapse
 class HebbianSynapse(eqx.Module):
     """The sum of outer products of given patterns: `E = -xhat W xhat / 2`, `W = Xi.T Xi / N`.
 
     `HebbianSynapse(patterns)` is a memory on one layer. With one array of patterns for each of
-    several layers, it recalls any one of a tuple from the others.
+    several layers, it recalls any one of a tuple from the others. Patterns are about zero.
     """
 
     Xis: tuple[Float[Array, "K ..."], ...]
@@ -237,10 +269,11 @@ class HebbianSynapse(eqx.Module):
 
     def __init__(
         self,
-        *patterns: Float[ArrayLike, "K ..."],  # one array for each layer
+        *patterns: Real[ArrayLike, "K ..."],  # one array for each layer
         diagonal: bool = False,  # of one layer: whether a neuron is connected to itself
     ):
         self.Xis, self.diagonal = _as_patterns(patterns), diagonal
+        _check_signs(self.Xis)
 
     def __call__(self, *xhats: Float[Array, "..."]) -> Float[Array, ""]:
         wanted, shapes = [Xi.shape[1:] for Xi in self.Xis], list(map(jnp.shape, xhats))

@@ -13,7 +13,7 @@ from scripts.project import BUILD, ROOT, Books, BuildError, write
 Count = tuple[int, int]  # passed, failed
 ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
 # Pages that may still hide exported code, or show much of it without a word between.
-UNREADABLE = {"00_core", "01_lagrangians", "02_layers", "03_synapses", "04_dynamics", "10_dense_memory"}
+UNREADABLE = {"02_layers", "03_synapses", "03b_conv", "03c_attention", "04_dynamics", "06_sampling", "07_flow", "10_dense_memory"}
 
 
 def say(text: str) -> None:
@@ -32,7 +32,7 @@ def prepare(only: str | None = None) -> None:
     marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
     for mark in marks:  # each is run below, once, and keeps its outputs
         write(mark, b"")
-    # nbdev_prepare would call Quarto for the README, which comes from nbconvert here, unless that looks new.
+    # nbdev_prepare would call Quarto for the README, which is made below, unless that looks new.
     write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
     os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
     try:
@@ -55,6 +55,7 @@ def test(only: str | None = None) -> bool:
         "notebooks": lambda: notebooks(books, pages(picked)),
         "exported tests": lambda: runs.test(books, picked),
         "pages that can be read": lambda: listed(unreadable(pages(picked))),
+        "links and references": lambda: listed(astray(pages(books), pages(picked))),
     }
     if only is None:
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
@@ -130,7 +131,12 @@ def notebooks(books: Books, picked: Books) -> Count:
 
 
 def unreadable(picked: Books) -> Iterable[str]:
-    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.hidden(source, nb))
+    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.problems(source, nb))
+
+
+def astray(books: Books, picked: Books) -> Iterable[str]:
+    found = refs.check(books, ROOT / "nbs/references.bib")
+    return (o for o in found if o.partition(":")[0] in map(str, picked))
 
 
 def out_of_step(books: Books) -> Iterable[str]:

@@ -58,7 +58,7 @@ def static(docs: Path, root: Path = ROOT) -> list[str]:
         found += [f"{name}: {finding}" for check in checks for finding in check]
         found += [f"{name}: the id {id} is used {n} times" for id, n in Counter(ids[path]).items() if n > 1]
     for css in sorted(docs.rglob("*.css")):
-        urls = re.findall(r"(?:url\(|@import)\s*[\"']?(https?://[^\"')\s]+)", css.read_text(encoding="utf-8"))
+        urls = re.findall(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", css.read_text(encoding="utf-8"))
         found += [f"{css.relative_to(docs).as_posix()}: {url} comes from another host" for url in urls]
     return found
 
@@ -168,7 +168,7 @@ def browse(docs: Path, shots: Path | None = None, program: str | None = None) ->
             for name in names:
                 page = context.new_page()
                 found += [f"{name} ({look}): {finding}" for finding in _look(page, site, name, look)]
-                for width in WIDTHS:
+                for width in WIDTHS if look == "light" else (WIDTHS[0], WIDTHS[-1]):
                     page.set_viewport_size({"width": width, "height": 900})
                     page.wait_for_timeout(50)
                     found += [f"{name} ({look}, {width} wide): {finding}" for finding in _width(page)]

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,6 @@ def read(file: Path, name: Path | None = None) -> NotebookNode:
         raise NotebookError(path, 1, "a page begins with `# Title` and `> Subtitle`, not with front matter")
     cells = list(_cells(path, text))
     _name_cells(path, cells)
-    _check_imports(path, cells)
     kernel = {"name": "python3", "display_name": "python3", "language": "python"}
     nb = new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.validate(nb)
@@ -63,25 +63,34 @@ def first_line(cell: NotebookNode) -> int:
     return next((i for i, o in enumerate(lines) if o.strip() and not _OPTION.match(o)), len(lines))
 
 
-def hidden(path: Path, nb: NotebookNode) -> Iterator[str]:
-    """What a reader of the page `nb` misses: exported code that is hidden, and words among much source."""
+def problems(path: Path, nb: NotebookNode) -> Iterator[str]:
+    """What a reader of the page `nb` misses, hidden code and words among much source; and what nbdev trips over."""
     run = 0  # lines of source since the last word
     for cell in nb.cells:
         options, line = directives(cell), cell.metadata.qmd.line
         if cell.cell_type == "markdown":
             run *= not re.search(r"^(?!:::)\s*\S", cell.source, re.M)
             continue
-        shown = DIRECTIVES - {"exports", "notest"} - options.keys() == DIRECTIVES - {"exports", "notest"}
+        body = _body(cell)
+        imports = [o for node in body for o in ast.walk(node) if isinstance(o, ast.Import | ast.ImportFrom)]
+        shown = options.keys().isdisjoint(DIRECTIVES - {"exports", "notest"})
         shown = shown and "false" not in options.get("echo", []) + options.get("include", [])
-        if is_exported(cell) and not shown and not _imports_only(cell):
+        if is_exported(cell) and not shown and not all(o in imports for o in body):
             yield f"{path}:{line}: exported code is hidden; show it (`#| exports`) or fold it (`#| code-fold: true`, too)"
         before, run = run, run + shown * (cell.source.count("\n") + 1 - first_line(cell))
         if before <= LONGEST < run:
             yield f"{path}:{line}: {run} lines of source without a word between; {LONGEST} are the most"
+        # For the API entries nbdev runs cells with imports again, but not those on which the rest of such a cell depends.
+        alone = ast.Import | ast.ImportFrom | ast.Try | ast.FunctionDef | ast.ClassDef
+        if imports and not is_exported(cell) and not all(isinstance(o, alone) for o in body) and any(map(is_exported, nb.cells)):
+            yield f"{path}:{line + imports[0].lineno - 1}: give imports a cell of their own; nbdev runs them twice"
 
 
-def _imports_only(cell: NotebookNode) -> bool:
-    return all(isinstance(o, ast.Import | ast.ImportFrom) for o in ast.parse(cell.source).body)
+def _body(cell: NotebookNode) -> list[ast.stmt]:
+    try:
+        return ast.parse(cell.source).body
+    except SyntaxError:  # a magic, or a mistake that the run will tell
+        return []
 
 
 def _cells(path: Path, text: str) -> Iterator[NotebookNode]:
@@ -157,50 +166,26 @@ def _check_options(path: Path, cell: NotebookNode) -> None:
         raise NotebookError(path, line + row, f"this is no YAML: {e.problem}") from None
 
 
-def _check_imports(path: Path, cells: list[NotebookNode]) -> None:
-    """Refuses cells that import and do more. For the API entries of a notebook that exports, nbdev runs the cells
-    with imports once more, but not those on which the rest of such a cell depends."""
-    alone = (ast.Import, ast.ImportFrom, ast.Try, ast.FunctionDef, ast.ClassDef)  # these do nothing, or import
-    exports = any(map(is_exported, cells))
-    for cell in (c for c in cells if exports and c.cell_type == "code" and not is_exported(c)):
-        try:
-            body = ast.parse(cell.source).body
-        except SyntaxError:  # a magic, or a mistake that the run will tell
-            continue
-        imports = [o for node in body for o in ast.walk(node) if isinstance(o, ast.Import | ast.ImportFrom)]
-        if imports and not all(isinstance(o, alone) for o in body):
-            line = cell.metadata.qmd.line + imports[0].lineno - 1
-            raise NotebookError(path, line, "give imports a cell of their own; nbdev runs them twice in this notebook")
-
-
 def _name_cells(path: Path, cells: list[NotebookNode]) -> None:
-    """Gives each cell its id. The ids of exported cells stand in `hamux/`, so these are named for what
+    """Gives each cell its id. The ids of exported cells stand in `hamux/`, so these are named for the first thing that
     they define and outlive an edit; all others are named for their content."""
-    taken: set[str] = set()
+    taken = Counter[str]()
     for cell in sorted(cells, key=lambda c: not is_exported(c)):  # exported ones choose first
         name = _defined(path, cell) if is_exported(cell) else ""
         name = name or hashlib.sha256(cell.source.encode()).hexdigest()[:8]
-        count = 1
-        while (id := name if count == 1 else f"{name}-{count}") in taken:
-            count += 1
-        taken.add(id)
-        cell.id = id
+        taken[name] += 1
+        cell.id = name if taken[name] == 1 else f"{name}-{taken[name]}"
 
 
 def _defined(path: Path, cell: NotebookNode) -> str:
-    """The first name that an exported cell defines."""
+    """What an exported cell is called: its label, else the first name that it defines."""
+    if label := directives(cell).get("label"):
+        return label[0]
     try:
         body = ast.parse(cell.source).body
     except SyntaxError as e:
         line = cell.metadata.qmd.line + (e.lineno or 1) - 1
         raise NotebookError(path, line, f"an exported cell must be plain Python: {e.msg}") from None
-    for node in body:
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                pass
-            case ast.Assign(targets=[ast.Name(id=name), *_]) | ast.AnnAssign(target=ast.Name(id=name)):
-                pass
-            case _:
-                continue
-        return re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:60]
-    return "imports" if any(isinstance(o, ast.Import | ast.ImportFrom) for o in body) else ""
+    found = re.search(r"^(?:(?:async )?def |class )?([A-Za-z]\w*|_\w+)(?:\(|:| =)", cell.source, re.M | re.A)
+    only_imports = all(isinstance(o, ast.Import | ast.ImportFrom) for o in body)
+    return "imports" if only_imports else found[1][:60] if found else ""

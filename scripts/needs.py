@@ -34,7 +34,7 @@ class Needs:
 
     def used(self, cells: Iterable[NotebookNode]) -> set[str]:
         found = taken([o for cell in cells for o in nodes(cell.source)])
-        everything = self.names.values() if "*" in found else ()
+        everything = {o for o in self.modules if "*" in found and not o.startswith("tests.")}
         named = {self.names.get(part) for name in found for part in name.split(".")} - {None}  # wherever it came from
         return {*everything, *named, *(o for o in self.modules for name in found if f"{name}.".startswith(f"{o}."))}
 

@@ -37,11 +37,11 @@ class RefError(ValueError):
     """Citations, references or links that nothing answers to, one a line."""
 
 
-def check(books: dict[Path, dict], bib: Path) -> list[str]:
-    """What is wrong with the citations, references and links of the pages among `books`, each with its file and line."""
+def check(pages: dict[Path, dict], bib: Path) -> list[str]:
+    """What is wrong with the citations, references and links of the notebooks that are pages, by file and line."""
     with ThreadPoolExecutor() as pool:
-        pages = list(pool.map(_Page, *zip(*((o, nb) for o, nb in books.items() if "tests" not in o.parts))))
-    return [problem for page in pages for problem in page.problems(bib, pages)]
+        read = list(pool.map(_Page, pages, pages.values()))
+    return [problem for page in read for problem in page.problems(bib, read)]
 
 
 def resolve(
@@ -122,7 +122,9 @@ class _Page:
                 case {"t": "Link", "c": [_, _, [url, _]]} if pages and not any(urlsplit(url)[:2]):
                     found += [(n, url, text) for text in self._astray(url, bib.parent, pages)]
                 case {"t": "Str", "c": text} if (m := _LABEL.search(text)) and m[1] not in self.labels:
-                    found.append((n, m[0], f"{m[0]} stands where no label is read; give it and its equation lines of their own"))
+                    found.append(
+                        (n, m[0], f"{m[0]} stands where no label is read; give it and its equation lines of their own")
+                    )
         yield from dict.fromkeys(f"{self._place(n, sought)}: {text}" for n, sought, text in found)
 
     def _unknown(self, keys: list[str], bib: Path, pages: Iterable[_Page]) -> Iterator[tuple[str, str]]:
@@ -133,11 +135,16 @@ class _Page:
         elif labels:
             for key in (key for key in keys if key not in self.labels):
                 home = next((page.path.name for page in pages if key in page.labels), None)
-                there = f" but of another; write a link: [text]({home}#{key})" if home else _near(f"@{key}", self.labels)
+                there = (
+                    f" but of another; write a link: [text]({home}#{key})" if home else _near(f"@{key}", self.labels)
+                )
                 yield key, f"@{key} is no label of this page{there}"
         else:
             for key in (key for key in keys if key not in _works(bib)):
-                yield key, f"@{key} is not in {bib.name}{_near(f'@{key}', _works(bib)) or '; code belongs in backticks'}"
+                yield (
+                    key,
+                    f"@{key} is not in {bib.name}{_near(f'@{key}', _works(bib)) or '; code belongs in backticks'}",
+                )
 
     def _astray(self, url: str, folder: Path, pages: Iterable[_Page]) -> Iterator[str]:
         """What is wrong with a link inside the site."""
@@ -190,7 +197,9 @@ class _Page:
         match node:
             case {"t": "Cite", "c": [cites, _]} if _is_label(cites[0]["citationId"]):
                 return [o for n, cite in enumerate(cites) for o in [_str(", ")] * (n > 0) + self._refer(cite)]
-            case {"t": "Str", "c": text} if text.startswith("@"):  # written \@: no citation in the next reading either
+            case {"t": "Str", "c": text} if re.match(
+                r"@\w", text
+            ):  # written \@: no citation in the next reading either
                 return [_html("&#64;", "RawInline"), _str(text[1:])]
             case {"t": "Link", "c": [attr, text, [url, title]]}:
                 return [{"t": "Link", "c": [attr, text, [link(url), title]]}]
@@ -204,7 +213,10 @@ class _Page:
                     # to write a bar in code with a backslash is right for some readers of Markdown, and wrong for others
                     shown = html.escape(code["c"][1].replace("\\|", "|"), quote=False).replace("|", "&#124;")
                     code.update(_html(f"<code>{shown}</code>", "RawInline"))
-                return [{"t": "Table", "c": [["", *attr], [None, []], *rest]}, *(self._below(label, caption) if caption else [])]
+                return [
+                    {"t": "Table", "c": [["", *attr], [None, []], *rest]},
+                    *(self._below(label, caption) if caption else []),
+                ]
             case {"t": "Div", "c": [[label, ["table-caption"], _], caption]}:
                 return self._below(label, caption)
             case {"t": "Para" | "Plain" as kind, "c": inlines}:
@@ -212,7 +224,10 @@ class _Page:
                 for start, stop, tex, label in _equations(inlines):
                     tex += rf" \tag{{{self.labels[label][0]['c']}}}"
                     maths = {"t": "Para", "c": [{"t": "Math", "c": [{"t": "DisplayMath"}, f"\n{tex}\n"]}]}
-                    blocks += [{"t": kind, "c": inlines[done:start]}, {"t": "Div", "c": [[label, ["equation"], []], [maths]]}]
+                    blocks += [
+                        {"t": kind, "c": inlines[done:start]},
+                        {"t": "Div", "c": [[label, ["equation"], []], [maths]]},
+                    ]
                     done = stop
                 return [o for o in [*blocks, {"t": kind, "c": inlines[done:]}] if o["c"] or not blocks]
         return [node]
@@ -245,7 +260,9 @@ class _Page:
             return
         what, outs = ("picture", _pictures(cell)) if figure else ("table", [o for o in cell["outputs"] if "data" in o])
         if pictures and len(outs) != 1:
-            raise RefError(f"{self.path}: the cell {label or code[:40]!r} has a caption, so it shows one {what}, not {len(outs)}")
+            raise RefError(
+                f"{self.path}: the cell {label or code[:40]!r} has a caption, so it shows one {what}, not {len(outs)}"
+            )
         name = label and f"#{label}"
         text = f"::: {{{name} .table-caption}}\n{table}\n:::"
         if figure:

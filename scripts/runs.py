@@ -103,34 +103,29 @@ def test(books: Books, picked: Books) -> tuple[int, int]:
     shared = needs.modules.get("tests.conftest", [])
     wanted = {o: needs.key([*found, *shared]) for o, found in modules(picked).items() if o.startswith("tests.test_")}
     passed = json.loads(PASSED.read_text()) if PASSED.exists() else {}
-    kept = {o: passed[o][1] for o in wanted if o in passed and passed[o][0] == wanted[o]}
+    kept = [passed[o][1] for o in wanted if o in passed and passed[o][0] == wanted[o]]
+    todo = {f"hamux.{o}": o for o in wanted if o not in passed or passed[o][0] != wanted[o]}
     if kept:
-        print(f"  {sum(kept.values())} tests are unchanged since they passed", flush=True)
-    todo = [o for o in wanted if o not in kept]
-    if not todo:
-        return sum(kept.values()), 0
-    good, bad = pytest("exported", [file_of(o) for o in todo], BUILD, books)
-    for module in todo:
-        if good[f"hamux.{module}"] and not bad[f"hamux.{module}"]:
-            passed[module] = wanted[module], good[f"hamux.{module}"]
+        print(f"  {sum(kept)} tests are unchanged since they passed", flush=True)
+    good, bad = pytest("exported", [file_of(o) for o in todo.values()], BUILD, books) if todo else (Counter(), Counter())
+    passed |= {o: (wanted[o], good[name]) for name, o in todo.items() if good[name] and not bad[name]}
     PASSED.write_text(json.dumps(passed, indent=1))
-    return good.total() + sum(kept.values()), bad.total()
+    return good.total() + sum(kept), bad.total()
 
 
 def pytest(name: str, files: Iterable[Path], cwd: Path, books: Books) -> tuple[Counter[str], Counter[str]]:
-    """Runs pytest and counts what passes and fails in each module; nothing to run is a failure."""
+    """Runs pytest and counts what passes and what fails in each module; nothing to run is a failure."""
     report = BUILD / f"pytest-{name}.xml"
     report.unlink(missing_ok=True)
     cores = ["--numprocesses=logical", "--maxprocesses=4"]
     code = show("pytest", "-q", *cores, f"--junitxml={report}", *map(str, files), cwd=cwd, books=books)
     good, bad = Counter[str](), Counter[str]()
     for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
-        failed = case.find("failure") is not None or case.find("error") is not None
-        if case.find("skipped") is None:
-            module = ".".join(case.get("classname", "").split(".")[:3])  # without the class
-            (bad if failed else good)[module] += 1
-    if code and not bad:
-        bad["pytest"] = 1
+        module = ".".join(case.get("classname", "").split(".")[:3])  # without the class
+        how = {o.tag for o in case}
+        good[module] += not how & {"failure", "error", "skipped"}
+        bad[module] += bool(how & {"failure", "error"})
+    bad["pytest"] += bool(code) and not bad.total()
     return good, bad
 
 

@@ -25,11 +25,26 @@ class Entry(ShowDocRenderer):
         parts = [f"{'#' * self.title_level} {self.nm}", "::: {.api}"]
         if source:
             parts.append(f'[source]({source}){{.api-source title="The source of {self.nm}"}}')
-        parts.append(f"```python\n{_signature(self.sym, self.nm)}\n```")
-        parts += [inspect.cleandoc(self.sym.__doc__ or ""), _arguments(self.sym)]
-        if inspect.isclass(self.sym):
-            parts.append(_methods(self.sym))
-        return "\n\n".join(filter(None, [*parts, ":::"])) + "\n"
+        return "\n\n".join(filter(None, [*parts, *self._body(), ":::"])) + "\n"
+
+    def _body(self) -> list[str]:
+        code, doc = f"```python\n{_signature(self.sym, self.nm)}\n```", inspect.cleandoc(self.sym.__doc__ or "")
+        return [code, doc, _arguments(self.sym), _methods(self.sym) if inspect.isclass(self.sym) else ""]
+
+
+class Source(Entry):
+    """An entry with the code of what it is about: `show_doc(HAM.energy, renderer="scripts.showdoc.Source")`.
+
+    The code has the arguments, their types and their comments, so that they need no signature and no table, and no
+    docstring, which stands above it.
+    """
+
+    def _body(self) -> list[str]:
+        lines = textwrap.dedent(inspect.getsource(self.sym)).splitlines()
+        node = ast.parse("\n".join(lines)).body[0]
+        if ast.get_docstring(node) is not None:
+            del lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
+        return [inspect.cleandoc(self.sym.__doc__ or ""), "```python\n" + "\n".join(lines) + "\n```"]
 
 
 def _exported(sym: object) -> object:

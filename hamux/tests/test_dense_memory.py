@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'VISIBLE', 'REWARD', 'flip_all', 'softmax_memory', 'all_corners',
-           'test_flips_find_exactly_the_minima_among_all_corners',
-           'test_retrieval_descends_among_corners_and_keeps_their_lowest',
+           'test_retrieval_descends_among_corners_and_keeps_their_lowest', 'test_no_step_raises_the_energy',
+           'test_the_order_of_memories_does_not_matter', 'test_copies_of_a_pattern_are_level_whatever_rounding_says',
+           'test_flips_and_memories_whatever_the_names', 'test_flips_find_exactly_the_minima_among_all_corners',
            'test_one_pattern_is_the_lowest_corner_and_so_is_its_negative_for_an_even_energy',
-           'test_no_step_raises_the_energy', 'test_softmax_energy_is_bounded_and_its_fixed_points_are_averages',
-           'test_a_step_is_attention_and_a_shorter_one_goes_part_of_the_way',
-           'test_the_order_of_memories_does_not_matter', 'test_memories_and_beta_are_the_only_parameters',
-           'test_flip_pixels', 'test_add_noise_is_relative_to_each_pattern', 'test_occlude_hides_whole_rows_anywhere',
+           'test_softmax_energy_is_bounded_and_its_fixed_points_are_averages',
+           'test_a_step_is_attention_and_a_shorter_one_goes_part_of_the_way', 'test_flip_pixels',
+           'test_add_noise_is_relative_to_each_pattern', 'test_wilson_interval', 'test_unit',
+           'test_memories_and_beta_are_the_only_parameters', 'test_occlude_hides_whole_rows_anywhere',
            'test_corruptions_take_traced_strengths', 'test_recalled_wants_the_right_one_the_nearest_and_near',
-           'test_copies_of_a_pattern_are_level_whatever_rounding_says', 'test_wilson_interval', 'test_unit',
-           'test_mistakes_are_refused', 'test_flips_and_memories_whatever_the_names']
+           'test_mistakes_are_refused']
 
-# %% ../../nbs/tests/dense_memory.qmd #HIDDEN
+# %% ../../nbs/tests/dense_memory.qmd #imports
 from functools import partial
 
 import jax
@@ -31,6 +31,8 @@ from ..models.dense_memory import add_noise, dense_memory, flip_descent, flip_pi
 from ..models.dense_memory import memory_of, occlude, recalled, unit, wilson
 from .helpers import normal
 
+# %% ../../nbs/tests/dense_memory.qmd #shared
+#| label: shared
 HIDDEN = {
     "classical": lagr_identity,
     "cubic": partial(lagr_repu, n=3),
@@ -43,7 +45,7 @@ VISIBLE = {"linear": lagr_identity, "cube": lagr_tanh, "ball": lagr_spherical_no
 def softmax_memory(Xi, beta):
     return dense_memory(Xi, Lagrangian(lagr_softmax, beta=jnp.asarray(beta)))
 
-# %% ../../nbs/tests/dense_memory.qmd #REWARD
+
 REWARD = {  # the Lagrangians once more, in double precision and in another library
     "classical": lambda h: 0.5 * np.sum(h**2, axis=-1),
     "cubic": lambda h: np.sum(np.maximum(h, 0) ** 3, axis=-1) / 3,
@@ -60,7 +62,68 @@ def all_corners(D):
 
 flip_all = jax.jit(jax.vmap(flip_descent, in_axes=(None, 0, 0)))
 
+# %% ../../nbs/tests/dense_memory.qmd #invariants
+#| label: invariants
+@pytest.mark.parametrize("name", REWARD)
+def test_retrieval_descends_among_corners_and_keeps_their_lowest(name):
+    corners, _ = all_corners(9)
+    Xi = unit(normal(2, 4, 9))
+    energies = -REWARD[name](corners @ np.asarray(Xi, np.float64).T)
+    memory = dense_memory(Xi, HIDDEN[name], lagr_spin).vectorize()
+    run = retrieve(memory, {"x": jnp.asarray(corners, jnp.float32)}, solver=Euler(1.0))
+    assert run.converged.all()
+    index = ((np.asarray(run.xhats["x"]) > 0) << np.arange(9)).sum(axis=1)
+    assert (energies[index] <= energies + 1e-6).all() and (energies[index] < energies - 0.01).any()
+    lowest = energies.argmin()
+    assert index[lowest] == lowest
 
+
+@pytest.mark.parametrize("visible", VISIBLE)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_no_step_raises_the_energy(hidden, visible):
+    memory = dense_memory(0.7 * normal(0, 7, 5), HIDDEN[hidden], VISIBLE[visible]).vectorize()
+    starts = {"x": 1.5 * normal(1, 64, 5)}
+    for dt in (0.03, 0.4, 1.0):
+        run = retrieve(memory, starts, solver=Euler(dt), steps=12, trace=True)
+        energies = np.asarray(run.trace.energies, np.float64)
+        before, after = energies[:, :-1], energies[:, 1:]
+        assert (after - before <= 1e-5 * (1 + np.abs(before))).all()
+        gone = np.isin(run.outcome, [Outcome.UNBOUNDED, Outcome.NOT_FINITE])  # at its next step
+        assert not gone.any() or (visible == "linear" and hidden != "softmax")
+        assert (gone | (energies[:, -1] < energies[:, 0] - 1e-3)).mean() > 0.9
+
+
+def test_the_order_of_memories_does_not_matter():
+    Xi, order = normal(0, 8, 5), np.random.default_rng(0).permutation(8)
+    cue = {"x": normal(1, 20, 5)}
+    for lagrangian in (HIDDEN["cubic"], HIDDEN["softmax"]):
+        one, other = (dense_memory(M, lagrangian, lagr_tanh).vectorize() for M in (Xi, Xi[order]))
+        assert jnp.allclose(one.energy(cue), other.energy(cue), atol=1e-5)
+        ends = (retrieve(memory, cue) for memory in (one, other))
+        assert jnp.allclose(*(run.xs["x"] for run in ends), atol=1e-3)
+
+
+def test_copies_of_a_pattern_are_level_whatever_rounding_says():
+    copies = jnp.tile(unit(normal(0, 1, 64)), (9, 1)) * (1 + 1e-6 * normal(1, 9, 1))
+    x = jnp.tile(copies[:1] + 0.01 * normal(2, 1, 64), (9, 1))
+    assert recalled(x, copies, jnp.arange(9)).all()
+    twins = copies.at[1:].multiply(0.99)
+    assert recalled(copies, twins, jnp.arange(9)).tolist() == [True] + 8 * [False]
+
+
+def test_flips_and_memories_whatever_the_names():
+    Xi = jnp.sign(normal(0, 3, 16)) / 4
+    named = dense_memory(Xi, lagr_identity, lagr_spin)
+    other = hmx.HAM([named.neurons["x"]], [memory_of(named)], [((0,), 0)])
+    key = jax.random.key(0)
+    ends = [flip_descent(ham, Xi[0].at[0].multiply(-1), key)[0] for ham in (named, other)]
+    assert jnp.array_equal(*ends)
+    bias = hmx.HAM([named.neurons["x"]], [hmx.BiasSynapse(jnp.ones(16))], [((0,), 0)])
+    with pytest.raises(ValueError, match="one hypersynapse that is a `DenseMemory`, got 0"):
+        flip_descent(bias, Xi[0], key)
+
+# %% ../../nbs/tests/dense_memory.qmd #programs
+#| label: programs
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", REWARD)
 def test_flips_find_exactly_the_minima_among_all_corners(name, seed):
@@ -78,21 +141,8 @@ def test_flips_find_exactly_the_minima_among_all_corners(name, seed):
     assert (index[minima] == minima).all() and (np.asarray(sweeps)[minima] == 1).all()
     assert np.allclose(np.abs(ends), 1 / 3)  # corners are what they stay
 
-
-@pytest.mark.parametrize("name", REWARD)
-def test_retrieval_descends_among_corners_and_keeps_their_lowest(name):
-    corners, _ = all_corners(9)
-    Xi = unit(normal(2, 4, 9))
-    energies = -REWARD[name](corners @ np.asarray(Xi, np.float64).T)
-    memory = dense_memory(Xi, HIDDEN[name], lagr_spin).vectorize()
-    run = retrieve(memory, {"x": jnp.asarray(corners, jnp.float32)}, solver=Euler(1.0))
-    assert run.converged.all()
-    index = ((np.asarray(run.xhats["x"]) > 0) << np.arange(9)).sum(axis=1)
-    assert (energies[index] <= energies + 1e-6).all() and (energies[index] < energies - 0.01).any()
-    lowest = energies.argmin()
-    assert index[lowest] == lowest
-
-
+# %% ../../nbs/tests/dense_memory.qmd #forms
+#| label: forms
 def test_one_pattern_is_the_lowest_corner_and_so_is_its_negative_for_an_even_energy():
     corners, _ = all_corners(8)
     Xi = unit(jnp.where(normal(0, 1, 8) > 0, 1.0, -1.0))
@@ -101,21 +151,6 @@ def test_one_pattern_is_the_lowest_corner_and_so_is_its_negative_for_an_even_ene
         lowest = np.flatnonzero((e := energy(jnp.asarray(corners, jnp.float32))) < e.min() + 1e-5)
         assert np.allclose(corners[lowest][-1] * corners[lowest][0], -1 / 8 if even else 1 / 8)
         assert len(lowest) == 1 + even
-
-# %% ../../nbs/tests/dense_memory.qmd #test_no_step_raises_the_energy
-@pytest.mark.parametrize("visible", VISIBLE)
-@pytest.mark.parametrize("hidden", HIDDEN)
-def test_no_step_raises_the_energy(hidden, visible):
-    memory = dense_memory(0.7 * normal(0, 7, 5), HIDDEN[hidden], VISIBLE[visible]).vectorize()
-    starts = {"x": 1.5 * normal(1, 64, 5)}
-    for dt in (0.03, 0.4, 1.0):
-        run = retrieve(memory, starts, solver=Euler(dt), steps=12, trace=True)
-        energies = np.asarray(run.trace.energies, np.float64)
-        before, after = energies[:, :-1], energies[:, 1:]
-        assert (after - before <= 1e-5 * (1 + np.abs(before))).all()
-        gone = np.isin(run.outcome, [Outcome.UNBOUNDED, Outcome.NOT_FINITE])  # at its next step
-        assert not gone.any() or (visible == "linear" and hidden != "softmax")
-        assert (gone | (energies[:, -1] < energies[:, 0] - 1e-3)).mean() > 0.9
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -142,23 +177,6 @@ def test_a_step_is_attention_and_a_shorter_one_goes_part_of_the_way():
         assert np.allclose(end, (1 - dt) * x + dt * attention, atol=1e-5)
 
 
-def test_the_order_of_memories_does_not_matter():
-    Xi, order = normal(0, 8, 5), np.random.default_rng(0).permutation(8)
-    cue = {"x": normal(1, 20, 5)}
-    for lagrangian in (HIDDEN["cubic"], HIDDEN["softmax"]):
-        one, other = (dense_memory(M, lagrangian, lagr_tanh).vectorize() for M in (Xi, Xi[order]))
-        assert jnp.allclose(one.energy(cue), other.energy(cue), atol=1e-5)
-        ends = (retrieve(memory, cue) for memory in (one, other))
-        assert jnp.allclose(*(run.xs["x"] for run in ends), atol=1e-3)
-
-# %% ../../nbs/tests/dense_memory.qmd #test_memories_and_beta_are_the_only_parameters
-def test_memories_and_beta_are_the_only_parameters():
-    shapes = sorted(a.shape for a in jax.tree.leaves(softmax_memory(normal(0, 3, 4), 2.0)))
-    assert shapes == [(), (3, 4)]
-    numpy = dense_memory(np.ones((2, 3), np.float32), lagr_identity, lagr_spin)
-    assert [a.shape for a in jax.tree.leaves(numpy)] == [(2, 3)]
-
-# %% ../../nbs/tests/dense_memory.qmd #test_flip_pixels
 def test_flip_pixels():
     x = unit(jnp.ones((40, 5, 64)))
     flipped = flip_pixels(jax.random.key(0), x, 0.25)
@@ -176,6 +194,31 @@ def test_add_noise_is_relative_to_each_pattern():
     assert jnp.allclose(ratio, 0.5, atol=0.02)
     assert jnp.array_equal(add_noise(jax.random.key(0), x, 0.0), x)
     assert jnp.allclose(jnp.mean(noise / jnp.linalg.norm(x, axis=1, keepdims=True)), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "successes, trials, low, high",  # from the literature, to four digits
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_interval(successes, trials, low, high):
+    assert np.allclose(wilson(successes, trials), (low, high), atol=1e-4)
+
+
+def test_unit():
+    x = jnp.array([[3.0, 4.0], [0.0, 0.0]])
+    assert jnp.allclose(unit(x), jnp.array([[0.6, 0.8], [0.0, 0.0]]))
+    slopes = jax.grad(lambda x: unit(x)[:, 0].sum())(x)
+    assert jnp.allclose(slopes, jnp.array([[0.128, -0.096], [1.0, 0.0]]))  # finite at zero
+    grey = unit(jnp.full((1, 64), 200.0, jnp.float16))  # the sum of its squares is none
+    assert grey.dtype == jnp.float16 and jnp.array_equal(grey, jnp.full((1, 64), 0.125, jnp.float16))
+
+# %% ../../nbs/tests/dense_memory.qmd #contracts
+#| label: contracts
+def test_memories_and_beta_are_the_only_parameters():
+    shapes = sorted(a.shape for a in jax.tree.leaves(softmax_memory(normal(0, 3, 4), 2.0)))
+    assert shapes == [(), (3, 4)]
+    numpy = dense_memory(np.ones((2, 3), np.float32), lagr_identity, lagr_spin)
+    assert [a.shape for a in jax.tree.leaves(numpy)] == [(2, 3)]
 
 
 @pytest.mark.parametrize("fraction, hidden", [(0.0, 0), (0.25, 2), (0.5, 4), (1.0, 8)])
@@ -206,31 +249,6 @@ def test_recalled_wants_the_right_one_the_nearest_and_near():
     assert recalled(5 * x, 5 * Xi, target).tolist() == recalled(x, Xi, target).tolist()
 
 
-def test_copies_of_a_pattern_are_level_whatever_rounding_says():
-    copies = jnp.tile(unit(normal(0, 1, 64)), (9, 1)) * (1 + 1e-6 * normal(1, 9, 1))
-    x = jnp.tile(copies[:1] + 0.01 * normal(2, 1, 64), (9, 1))
-    assert recalled(x, copies, jnp.arange(9)).all()
-    twins = copies.at[1:].multiply(0.99)
-    assert recalled(copies, twins, jnp.arange(9)).tolist() == [True] + 8 * [False]
-
-
-@pytest.mark.parametrize(
-    "successes, trials, low, high",  # from the literature, to four digits
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
-)
-def test_wilson_interval(successes, trials, low, high):
-    assert np.allclose(wilson(successes, trials), (low, high), atol=1e-4)
-
-
-def test_unit():
-    x = jnp.array([[3.0, 4.0], [0.0, 0.0]])
-    assert jnp.allclose(unit(x), jnp.array([[0.6, 0.8], [0.0, 0.0]]))
-    slopes = jax.grad(lambda x: unit(x)[:, 0].sum())(x)
-    assert jnp.allclose(slopes, jnp.array([[0.128, -0.096], [1.0, 0.0]]))  # finite at zero
-    grey = unit(jnp.full((1, 64), 200.0, jnp.float16))  # the sum of its squares is none
-    assert grey.dtype == jnp.float16 and jnp.array_equal(grey, jnp.full((1, 64), 0.125, jnp.float16))
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -252,15 +270,3 @@ def test_unit():
 def test_mistakes_are_refused(call, message, untyped):
     with pytest.raises(ValueError, match=message):
         call(dense_memory(jnp.eye(4), lagr_identity, lagr_tanh), {"x": jnp.ones(4)})
-
-
-def test_flips_and_memories_whatever_the_names():
-    Xi = jnp.sign(normal(0, 3, 16)) / 4
-    named = dense_memory(Xi, lagr_identity, lagr_spin)
-    other = hmx.HAM([named.neurons["x"]], [memory_of(named)], [((0,), 0)])
-    key = jax.random.key(0)
-    ends = [flip_descent(ham, Xi[0].at[0].multiply(-1), key)[0] for ham in (named, other)]
-    assert jnp.array_equal(*ends)
-    bias = hmx.HAM([named.neurons["x"]], [hmx.BiasSynapse(jnp.ones(16))], [((0,), 0)])
-    with pytest.raises(ValueError, match="one hypersynapse that is a `DenseMemory`, got 0"):
-        flip_descent(bias, Xi[0], key)

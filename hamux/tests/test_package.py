@@ -6,7 +6,7 @@
 __all__ = ['ROOT', 'MODULES', 'imports_of', 'test_names_that_cross_a_border_are_public', 'test_no_import_runs_in_a_circle',
            'test_public_names_are_spelled_out', 'test_names_of_the_older_package_are_where_they_were']
 
-# %% ../../nbs/tests/package.qmd #ROOT
+# %% ../../nbs/tests/package.qmd #imports
 import ast
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -16,6 +16,8 @@ import pytest
 
 import hamux as hmx
 
+# %% ../../nbs/tests/package.qmd #shared
+#| label: shared
 ROOT = Path(hmx.__file__).parent
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text())
@@ -23,7 +25,7 @@ MODULES = {
     if file.name not in ("__init__.py", "_modidx.py") and "tests" not in file.parts
 }
 
-# %% ../../nbs/tests/package.qmd #imports_of
+
 def imports_of(module):
     """Each import from hamux at the top of `module`: the module that it is from, and the name."""
     level = [node for node in MODULES[module].body if isinstance(node, ast.ImportFrom)]
@@ -38,7 +40,8 @@ def imports_of(module):
             inside = ".".join(filter(None, [name.removeprefix("hamux").lstrip("."), alias.name]))
             yield (inside, "") if inside in MODULES else (inside.rpartition(".")[0], alias.name)
 
-
+# %% ../../nbs/tests/package.qmd #contracts
+#| label: contracts
 def test_names_that_cross_a_border_are_public():
     crossing = {(module, name) for module in MODULES for _, name in imports_of(module)}
     assert len(crossing) > 50

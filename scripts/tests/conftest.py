@@ -116,6 +116,7 @@ class Project:
 @pytest.fixture
 def project(tmp_path) -> Project:
     made = Project(tmp_path)
+    made.write("nbs/references.bib", "")
     made.write("nbs/00_one.qmd", ONE)
     made.write("nbs/tests/one.qmd", TESTS)
     return made

@@ -3,13 +3,14 @@
 import difflib
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
 from scripts import project as tool
-from scripts.tests.conftest import TWO, Project
+from scripts.tests.conftest import ROOT, TWO, Project
 
 
 def notebook(*cells: str) -> str:
@@ -193,7 +194,7 @@ def test_only_runs_one_notebook_and_its_tests(project):
     project.write("nbs/01_two.qmd", TWO + notebook("1 / 0"))
     out = project.build("test", "--only", "00_one")
     assert "nbs/00_one.qmd  passed" in out and "01_two" not in out
-    assert out.endswith("\n3 passed, 0 failed\n")  # the notebook, what can be read there, and its test
+    assert out.endswith("\n4 passed, 0 failed\n")  # the notebook, two checks, and its test
     assert not (project.root / "hamux").exists()  # no need to have exported it
 
 
@@ -224,6 +225,24 @@ def test_stopping(project):
     assert program.returncode == 130 and out.endswith("\nstopped\n") and "Traceback" not in out
 
 
+def test_pages_come_and_go(project):
+    """A new notebook is on the site and in its sidebar; one that is renamed or removed leaves nothing behind."""
+
+    def site() -> tuple[set[str], bool]:
+        project.build("docs")
+        return {o.name for o in (project.root / "_docs").glob("*.html")}, "two.html" in project.read("_docs/one.html")
+
+    for name in ("_quarto.yml", "styles.css", "favicon.svg"):
+        shutil.copy(ROOT / "nbs" / name, project.root / "nbs")
+    assert site() == ({"one.html"}, False)
+    project.write("nbs/20_two.qmd", TWO)
+    assert site() == ({"one.html", "two.html"}, True)
+    (project.root / "nbs/20_two.qmd").rename(project.root / "nbs/05_three.qmd")
+    assert site() == ({"one.html", "three.html"}, False)
+    (project.root / "nbs/05_three.qmd").unlink()
+    assert site() == ({"one.html"}, False)
+
+
 def test_an_unknown_notebook(project):
     out = project.build("test", "--only", "oen", good=False)
     assert "'oen'" in out and "00_one" in out and "Traceback" not in out
@@ -239,16 +258,17 @@ def test_everything(project):
     """All of `make test`, first with a package that is out of step, then prepared."""
     project.write("scripts/tests/test_nothing.py", "def test_nothing():\n    pass\n")
     index = "# hamux\n\n> Energy.\n\n```{python}\n#| hide\nsecret = 1\n```\n\n```{python}\nprint('six', 6)\n```\n\n"
-    index += "[One](00_one.qmd#x), [how](../CONTRIBUTING.md), [out](https://a.b/c.qmd), [here](#x)\n"
+    index += "[One](00_one.qmd#double), [out](https://a.b/c.qmd), [astray](00_one.qmd#x)\n"
     project.write("nbs/index.qmd", index)
-    project.write("nbs/references.bib", "")
     project.write("README.md", "old")
     project.write("hamux/gone.py", "")
     project.edit("nbs/tests/one.qmd", "double(4) == 8", "double(4) == 9")
     out = project.build("test", good=False)
+    assert "nbs/index.qmd:14: the link 00_one.qmd#x leads to no anchor" in out
     for problem in ("hamux/one.py differs", "hamux/gone.py differs", "README.md differs"):
         assert problem in out
-    assert "\n== failed: exported tests, hamux/ and README.md in step" in out
+    assert "\n== failed: exported tests, links and references, hamux/ and README.md in step" in out
+    project.edit("nbs/index.qmd", "00_one.qmd#x", "00_one.qmd#root")
     project.edit("nbs/tests/one.qmd", "double(4) == 9", "double(4) == 8")
 
     project.edit("nbs/00_one.qmd", "double(3)", "double(5)")
@@ -258,14 +278,13 @@ def test_everything(project):
     assert not (project.root / "_build/nbs/.notest").exists()  # nbdev_test by hand would run them
     readme = project.read("README.md")
     assert readme.startswith("# hamux\n\n> Energy.\n") and "    six 6\n" in readme and "secret" not in readme
-    assert "[One](https://hamux.github.io/hamux/one.html#x), [how](CONTRIBUTING.md)," in readme
-    assert "[out](https://a.b/c.qmd), [here](#x)" in readme
+    assert "[One](https://hamux.github.io/hamux/one.html#double), [out](https://a.b/c.qmd)" in readme
     assert "passed in" not in project.build("prepare")  # nothing has changed
 
     out = project.build("test")
     assert "2 of 2 unchanged" in out
-    # two notebooks, an exported test, what can be read, what is in step, the tool's own test, and three of style and types
-    assert out.endswith("\n9 passed, 0 failed\n")
+    # two notebooks, an exported test, three checks of the notebooks, the tool's own test, and three of style and types
+    assert out.endswith("\n10 passed, 0 failed\n")
 
 
 def test_pictures_need_only_be_there(tmp_path, monkeypatch):

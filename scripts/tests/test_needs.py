@@ -14,10 +14,11 @@ def notebook(tmp_path, name: str, *code: str):
 
 
 def needs(tmp_path, **code: str) -> Needs:
-    """Of a package whose modules `a`, `b` and `c` have this code, and a function each with the module's name, `B` say."""
+    """Of a package whose modules have this code, and a function each with the module's name, as `B` in `b`; `_` is private."""
     made = Needs.__new__(Needs)
-    made.modules = {o: cells(notebook(tmp_path, o, code.get(o, f"def {o.upper()}(): pass"))) for o in "abc"}
+    made.modules = {o: cells(notebook(tmp_path, o, code.get(o, f"def {o.upper()}(): pass"))) for o in "_abc"}
     made.names = {o.upper(): o for o in "abc"}
+    made.modules["tests.a"] = made.modules["a"]
     return made
 
 
@@ -31,9 +32,9 @@ USES = {
     "within a function": ("def f(): from hamux.b import B", "b"),
     "an attribute": ("import hamux as hmx\nhmx.B()", "b"),
     "an attribute of a module": ("import hamux\nhamux.b.B()", "b"),
-    "the package as a whole": ("import hamux as hmx\nfor o in dir(hmx): ...", "abc"),
-    "everything": ("from hamux import *", "abc"),
-    "what it lists": ("import hamux as hmx\nhmx.__all__", "abc"),
+    "the package as a whole": ("import hamux as hmx\nfor o in dir(hmx): ...", "_abc"),
+    "everything": ("from hamux import *", "_abc"),
+    "its files": ("import hamux as hmx\nhmx.__file__", "_abc"),
     "a program": ("run('python -m hamux.c')", "c"),
     "another package": ("from hamuxes.a import A", ""),
 }

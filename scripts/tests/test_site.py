@@ -4,6 +4,7 @@ import configparser
 import json
 import shutil
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts import check_site, refs, showdoc, site
+from scripts import check_site, showdoc, site
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -21,7 +22,7 @@ CONFIG = {
         "title": "t",
         "site-url": "https://x.org/t",
         "repo-url": "https://x.org/r",
-        "sidebar": {"contents": ["index.qmd", "00_one.qmd"]},
+        "sidebar": {"style": "floating"},
     },
     "bibliography": "references.bib",
 }
@@ -48,7 +49,7 @@ def proc(tmp_path: Path) -> Path:
         ],
         "00_one": [
             cell("raw", "---\ndescription: The first\noutput-file: one.html\ntitle: One page\n---\n"),
-            cell("markdown", "## A {#sec-a}\n\nSee @sec-a [@a2000one] and [start](index.qmd)."),
+            cell("markdown", "## A {#sec-a}\n\nSee @sec-a and [@a2000one], or [start](index.qmd)."),
             cell("code", "#| output: asis\n#| echo: false\nshow_doc(One)", outputs=[output], execution_count=1),
         ],
     }
@@ -56,12 +57,50 @@ def proc(tmp_path: Path) -> Path:
         nb = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         (folder / f"{name}.ipynb").write_text(json.dumps(nb))
     (folder / "_quarto.yml").write_text(yaml.safe_dump(CONFIG))
-    (folder / "404.md").write_text("---\ntitle: Lost\n---\n\n[start](/index.qmd)\n")
+    (folder / "404.md").write_text("---\ntitle: Lost\n---\n\n[start](/index.html)\n")
     (folder / "references.bib").write_text("@book{a2000one, author={A, B.}, title={One}, year={2000}}")
     return folder
 
 
 # ------------------------------------------------------------------ building
+
+
+# Reads notebooks as Quarto does: a text that is no list of lines loses its line ends.
+QUARTO = """#!{python}
+import html, json, os, pathlib, sys
+pathlib.Path("_docs").mkdir(exist_ok=True)
+for page in sys.argv[2:] or [path.name for path in pathlib.Path().glob("*.ipynb")]:
+    lines = []
+    for cell in json.loads(pathlib.Path(page).read_text())["cells"]:
+        lines += cell["source"].splitlines() if isinstance(cell["source"], str) else cell["source"]
+        lines += [line for out in cell.get("outputs", []) for line in out["data"].get("text/markdown", [])]
+    text = html.escape("".join(lines))
+    name = page.replace("ipynb", "html")
+    pathlib.Path("_docs", name).write_text(f"<body><pre>{{text}}</pre>"
+        "<section id='one'><h3>One</h3><div class='api'><p><a class='api-source'>source</a></p><p>Runs.</p></div></section>"
+        "</body>")
+pathlib.Path("_docs/search.json").write_text('[{{"href": "one.html", "title": "One page"}}]')
+print("[1/1] " + os.environ.get("QUARTO_SAYS", "page.ipynb"))
+"""
+
+
+@pytest.fixture
+def quarto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "quarto"
+    program.parent.mkdir()
+    program.write_text(QUARTO.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+
+
+@pytest.fixture(autouse=True)
+def katex(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test fetches a package."""
+    folder = tmp_path / "katex"
+    (folder / "dist" / "contrib").mkdir(parents=True)
+    for name in ("katex.min.css", "katex.min.js", "contrib/auto-render.min.js"):
+        (folder / "dist" / name).write_text("")
+    monkeypatch.setattr(site, "_npm", lambda package, kept: folder)
 
 
 def test_a_site_is_built_whole_and_without_findings(
@@ -81,6 +120,7 @@ def test_a_site_is_built_whole_and_without_findings(
     assert (proc / "00_one.ipynb").exists()  # nbdev's own folder stays as it was
 
 
+@pytest.mark.usefixtures("quarto")
 def test_the_new_site_replaces_the_old_one(proc: Path, tmp_path: Path):
     stale = tmp_path / "docs" / "old_files" / "old.png"
     stale.parent.mkdir(parents=True)
@@ -91,24 +131,67 @@ def test_the_new_site_replaces_the_old_one(proc: Path, tmp_path: Path):
     assert (tmp_path / "docs" / "index.html").read_text() != "old"
 
 
-def test_quarto_is_preferred_and_gets_its_own_syntax(
-    proc: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch
-):
-    quarto = tmp_path / "bin" / "quarto"
-    quarto.parent.mkdir()
-    quarto.write_text('#!/bin/sh\nmkdir _docs; echo "$@" > _docs/index.html; cp one.ipynb _quarto.yml _docs\n')
-    quarto.chmod(0o755)
-    monkeypatch.setenv("PATH", str(quarto.parent), prepend=":")
+@pytest.mark.usefixtures("quarto")
+def test_quarto_gets_lines_with_nothing_left_to_resolve(proc: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     site.build(proc, tmp_path / "docs")
     assert "with Quarto" in capsys.readouterr().out
-    assert (tmp_path / "docs" / "index.html").read_text() == "render --no-cache\n"
-    one = (tmp_path / "docs" / "one.ipynb").read_text()
-    assert "[@a2000one]" in one and "{#sec-a}" in one and "[“A”](#sec-a)" in one and "index.ipynb" in one
-    assert "one.ipynb" in (tmp_path / "docs" / "_quarto.yml").read_text()
+    one = (tmp_path / "docs" / "one.html").read_text()
+    assert (
+        "\ntitle: One page\n---\n## A {#sec-a}\n\nSee [“A”](#sec-a) and ([A 2000](#ref-a2000one)), or [start](index.html)."
+        in one
+    )
+    assert "### One\n\n::: api\n```python\nOne()\n```\n" in one
+
+
+@pytest.mark.usefixtures("quarto")
+def test_quartos_search_finds_api_entries(proc: Path, tmp_path: Path):
+    for _ in range(2):  # however often it is built
+        site.build(proc, tmp_path / "docs", live=True)
+    [page, *entries] = json.loads((tmp_path / "docs" / "search.json").read_text())
+    assert page == {"href": "one.html", "title": "One page"}
+    assert {
+        "objectID": "one.html#one",
+        "href": "one.html#one",
+        "title": "One page",
+        "section": "One",
+        "text": "Runs.",
+    } in entries
+
+
+@pytest.mark.usefixtures("quarto")
+@pytest.mark.parametrize(
+    "said", ["\nWARN: Unable to resolve link target", "\n\x1b[33m[WARNING] Div unclosed\x1b[39m", "\nERROR (x)"]
+)
+def test_what_quarto_warns_of_stops_the_build(proc: Path, tmp_path: Path, said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("QUARTO_SAYS", f"page.ipynb{said}\n  and more")
+    with pytest.raises(ValueError, match=r"Quarto warns:\n.*(Unable|unclosed|ERROR).*\n  and more"):
+        site.build(proc, tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
+@pytest.mark.usefixtures("quarto")
+def test_the_sidebar_follows_the_files_and_their_numbers(proc: Path, tmp_path: Path):
+    names = ["02_c", "01b_b", "91_x", "10_e"]
+    for name in names:
+        shutil.copy(proc / "00_one.ipynb", proc / f"{name}.ipynb")
+
+    def contents() -> list:
+        site.build(proc, tmp_path / "docs", live=True)
+        return yaml.safe_load((tmp_path / "_site" / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]
+
+    build = {"section": "Build", "contents": ["one.ipynb", "b.ipynb", "c.ipynb"]}
+    extend = {"section": "For developers", "contents": ["x.ipynb"]}
+    assert contents() == ["index.ipynb", build, {"section": "Examples", "contents": ["e.ipynb"]}, extend]
+    (proc / "10_e.ipynb").rename(proc / "03_f.ipynb")  # what is renamed or gone leaves nothing behind
+    (proc / "91_x.ipynb").unlink()
+    build["contents"].append("f.ipynb")
+    assert contents() == ["index.ipynb", build]
+    assert {path.stem for path in (tmp_path / "docs").glob("*.html")} == {"index", "one", "b", "c", "f"}
 
 
 @pytest.mark.parametrize(
-    "text, error", [("[x](02_none.qmd)", "02_none.qmd"), ("[@nobody]", "@nobody"), ("@eq-x", "@eq-x")]
+    "text, error",
+    [("[x](02_none.qmd)", "02_none.qmd"), ("[x](00_one.qmd#b)", "#b"), ("[@nobody]", "@nobody"), ("@eq-x", "@eq-x")],
 )
 def test_a_broken_link_or_key_stops_the_build(proc: Path, tmp_path: Path, text: str, error: str):
     nb = json.loads((proc / "index.ipynb").read_text())
@@ -123,12 +206,15 @@ def test_a_method_with_an_entry_of_its_own_is_linked(proc: Path):
     more = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": ["### One.run\n", "\nRuns."]}}
     nb["cells"].append(cell("code", "show_doc(One.run)", outputs=[more], execution_count=2))
     (proc / "00_one.ipynb").write_text(json.dumps(nb))
-    work = site.prepare(proc, quarto=False)
-    texts = "".join(refs.texts(json.loads((work / "one.ipynb").read_text())))
-    assert "[`run()`](#one.run)" in texts and 'id="one.run"' not in texts
+    site.prepare(proc, proc / "work")
+    text = (proc / "work" / "one.ipynb").read_text()
+    assert "[`run()`](#one.run)" in text and "<a id=" not in text
 
 
-def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path):
+@pytest.mark.parametrize("renderer", ["quarto", "smalldocs"])
+def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path, renderer: str, request: pytest.FixtureRequest):
+    if renderer == "quarto":
+        request.getfixturevalue("quarto")
     source = tmp_path / "nbs" / "index.qmd"
     source.parent.mkdir()
     source.write_text("Before")
@@ -155,15 +241,18 @@ def test_the_preview_shows_what_was_saved(proc: Path, tmp_path: Path):
             time.sleep(0.1)
 
     args = (process, proc, tmp_path / "docs", [source.parent], port)
-    threading.Thread(target=site.preview, args=args, daemon=True).start()
-    wait(lambda: (tmp_path / "docs" / "index.html").exists() and _answers(port))
-    version = get("__smalldocs__/version")
+    with socket.create_server(("127.0.0.1", port)):  # somebody else's
+        threading.Thread(target=site.preview, args=args, daemon=True).start()
+        wait(lambda: _answers(port + 1))
+    port += 1
+    assert "location.reload()" in get("index.html")
+    saved = (tmp_path / "docs" / "index.html").stat().st_mtime
     time.sleep(1)
     source.write_text("[@nobody]")  # a slip: the old page stays
     wait(lambda: len(asked) == 1)
     source.write_text("After the slip")
     wait(lambda: "After the slip" in get("index.html"))
-    wait(lambda: get("__smalldocs__/version") != version)
+    assert (tmp_path / "docs" / "index.html").stat().st_mtime > saved
     assert asked == [[source], [source]]
 
 
@@ -183,14 +272,6 @@ def test_the_configuration_agrees_with_the_settings():
     assert website["description"] == settings["description"]
     assert website["site-url"] == settings["doc_host"] + settings["doc_baseurl"]
     assert website["repo-url"] == settings["git_url"]
-
-
-def test_every_notebook_is_in_the_sidebar():
-    contents = yaml.safe_load((ROOT / "nbs" / "_quarto.yml").read_text())["website"]["sidebar"]["contents"]
-    listed = [page for entry in contents for page in ([entry] if isinstance(entry, str) else entry["contents"])]
-    notebooks = sorted(path.name for path in (ROOT / "nbs").glob("*.qmd"))
-    assert listed == sorted(listed, key=lambda name: (name != "index.qmd", name))
-    assert set(notebooks) == set(listed)
 
 
 # ------------------------------------------------------------------ API entries
@@ -253,6 +334,16 @@ def test_an_entry_has_signature_docstring_arguments_and_methods():
     )
 
 
+def test_an_entry_can_show_the_code():
+    shown = "### Layer.width\n\n::: {.api}\n\nThe width.\n\n```python\n@property\ndef width(self) -> int:\n```\n\n:::\n"
+    assert showdoc.Source(Layer.width.fget)._repr_markdown_() == shown
+    shown = showdoc.Source(double, title_level=4)._repr_markdown_()
+    assert (
+        shown
+        == "#### double\n\n::: {.api}\n\n```python\ndef double(x: int = 1) -> int:\n    return 2 * x\n```\n\n:::\n"
+    )
+
+
 def test_an_entry_of_a_method_and_of_a_function():
     assert "```python\nLayer.run(x, *more, **options)\n```" in entry(Layer.run)
     assert "| *returns* | `list[Layer]` |" in entry(Layer.run)
@@ -282,12 +373,15 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
+NAV = """<div id="quarto-sidebar"><a class="sidebar-link active" href="./a.html">a</a>
+<a class="sidebar-link" href="./b.html">b</a></div>"""
 FINE = [
     '<img src="x.png" alt="An x"> <a href="/b.html">b</a> <a href="https://out.org/none">out</a>',
     "<div class='cell-output'><pre><code>1253 @binary_ufunc ](#</code></pre></div>",
     "<pre><code>@patch\n# not an option\n::: {.x}</code></pre> <code>@patch {#eq-a} $$</code> <code>#| export</code> me@x.org",
     '<a class="api-source" title="The source of Layer" href="https://x.org/r/blob/main/hamux/core.py#L3">source</a>',
     '<a class="api-source" title="The source of Layer.run" href="https://x.org/r/blob/main/hamux/core.py#L4">source</a>',
+    NAV,
 ]
 BROKEN = [
     ('<a href="c.html">c</a>', "the link c.html leads nowhere"),
@@ -310,9 +404,14 @@ BROKEN = [
         "an object nobody meant to show is shown",
     ),
     ('<span class="citation"><strong>nobody?</strong></span>', "an unknown citation is shown: nobody?"),
-    (FINE[-2].replace("#L3", "#L4"), "the source of Layer is not at"),
-    (FINE[-2].replace("#L3", "#L99"), "the source of Layer is not at"),
-    (FINE[-2].replace("core.py", "none.py"), "the source of Layer is not at"),
+    ('<script src="https://x.org/x.js"></script>', "https://x.org/x.js comes from another host"),
+    ('<link rel="stylesheet" href="//x.org/x.css">', "//x.org/x.css comes from another host"),
+    ('<div class="api"><table><td><code>int \\| None</code></td></table></div>', "a type shows a backslash: int"),
+    (NAV.replace("b.html", "a.html", 1).replace("a.html", "b.html", 1), "the navigation marks b.html as"),
+    (NAV.replace(" active", ""), "the navigation marks no page as"),
+    (FINE[-3].replace("#L3", "#L4"), "the source of Layer is not at"),
+    (FINE[-3].replace("#L3", "#L99"), "the source of Layer is not at"),
+    (FINE[-3].replace("core.py", "none.py"), "the source of Layer is not at"),
 ]
 
 
@@ -338,6 +437,11 @@ def test_links_from_the_root_start_with_the_path_of_the_site(docs: Path):
     assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere"]
 
 
+def test_a_style_from_another_host_is_found(docs: Path):
+    (docs / "x.css").write_text("@import url('https://fonts.org/a;b'); @font-face { src: url(fonts/x.woff2) }")
+    assert check_site.static(docs, docs.parent) == ["x.css: https://fonts.org/a;b comes from another host"]
+
+
 def test_no_pages_are_a_finding(tmp_path: Path):
     assert check_site.static(tmp_path) == [f"{tmp_path} has no pages"]
 
@@ -354,12 +458,12 @@ def test_what_cannot_be_checked_fails_under_ci(
     assert check_site.main() == 1
 
 
-LIVE = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>
-<button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
+HEAD = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"><style>
+body { background: white } @media (prefers-color-scheme: dark) { body { background: black } }</style></head><body>"""
+LIVE = """<button class="quarto-color-scheme-toggle" onclick="document.body.style.background = `{colour}`">o</button>
 <div id="quarto-search"><input id="q" oninput="hit.hidden = this.value != `{name}`">
 <a id="hit" hidden href="b.html#neuronlayer">hit</a></div>
-<script>onkeydown = e => {{ if (e.key == "/") {{ e.preventDefault(); q.focus(); }} }}</script>
-<script src="https://outside.org/x.js"></script></body></html>"""
+<script>onkeydown = e => {{ if (e.key == "/") {{ e.preventDefault(); q.focus(); }} }}</script></body></html>"""
 LIVELY = {
     "good": ('<b class="math"><i class="katex">x</i></b>', []),
     "raw": ('<b class="math">x^2</b>', ["an equation is not typeset: x^2"]),
@@ -367,9 +471,18 @@ LIVELY = {
     "console": ("<script>console.error('ouch')</script>", ["the console says: ouch"]),
     "error": ("<script>none.none</script>", ["an error on the page: none is not defined"]),
     "missing": ('<script src="none.js"></script>', ["the console says: Failed to load resource"]),
+    "outside": ('<img src="https://outside.org/x.png">', ["https://outside.org/x.png is asked for, on another host"]),
+    "black": ("<style>body { background: black }</style>", ["a system that asks for a light page gets another"]),
+}
+NARROW = {
     "wide": (
-        '<main><i style="display: block; width: 1600px">x</i></main>',
+        '<main><i style="display: block; width: 700px">x</i></main>',
         ["wider than the screen: i. x", "the page is wider than the screen"],
+    ),
+    "scrolls": ('<main><div style="overflow: auto"><i style="display: block; width: 700px">x</i></div></main>', []),
+    "cut": (
+        '<main><div style="overflow: hidden"><svg style="width: 700px"></svg></div></main>',
+        ["the picture drawing is cut off"],
     ),
 }
 
@@ -378,20 +491,21 @@ LIVELY = {
 def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     docs = tmp_path / "docs"
     docs.mkdir()
-    (docs / "index.html").write_text(LIVE.format(colour="red", name="NeuronLayer"))
+    (docs / "index.html").write_text(HEAD + LIVE.format(colour="red", name="NeuronLayer"))
     found, left_out = check_site.browse(docs, tmp_path / "shots")
     assert (found, left_out) == ([], [])
-    assert {path.name for path in (tmp_path / "shots").iterdir()} == {f"index-{look}.png" for look in check_site.LOOKS}
+    shots = {f"index-{look}-{width}.png" for look in check_site.LOOKS for width in (390, 1280)}
+    assert {path.name for path in (tmp_path / "shots").iterdir()} == shots
 
-    (docs / "index.html").write_text(LIVE.format(colour="", name="Layer"))
-    for name, (body, _) in LIVELY.items():
-        (docs / f"{name}.html").write_text(
-            f'<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>{body}</body></html>'
-        )
+    (docs / "index.html").write_text(HEAD + LIVE.format(colour="", name="Layer"))
+    for name, (body, _) in (LIVELY | NARROW).items():
+        (docs / f"{name}.html").write_text(f"{HEAD}{body}</body></html>")
     monkeypatch.setattr(check_site, "PATIENCE", 500)
-    monkeypatch.setattr(check_site, "LOOKS", {"light": check_site.LOOKS["light"]})
+    monkeypatch.setattr(check_site, "LOOKS", ("light",))
+    monkeypatch.setattr(check_site, "WIDTHS", (600, 1000))
     found, _ = check_site.browse(docs)
     expected = {f"{name}.html (light): {text}" for name, (_, texts) in LIVELY.items() for text in texts}
+    expected |= {f"{name}.html (light, 600 wide): {text}" for name, (_, texts) in NARROW.items() for text in texts}
     expected |= {"the theme toggle changes nothing", "the search does not find NeuronLayer"}
     assert {finding.partition(": Failed")[0] for finding in found} == {
         text.partition(": Failed")[0] for text in expected
