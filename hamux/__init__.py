@@ -70,7 +70,6 @@ from .dynamics import (
     Retrieval,
     Trace,
     Verdict,
-    evaluate,
     retrieve,
     step,
 )
@@ -143,7 +142,6 @@ __all__ = [
     "Retrieval",
     "Trace",
     "Verdict",
-    "evaluate",
     "retrieve",
     "step",
     "Samples",

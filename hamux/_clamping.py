@@ -5,7 +5,7 @@ __all__ = ['AnyHAM', 'Mask', 'Clamped', 'Held', 'as_masks', 'as_mask', 'as_held'
 
 # %% ../nbs/04_dynamics.qmd #imports
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -20,11 +20,11 @@ from .core import HAM, VectorizedHAM
 # %% ../nbs/04_dynamics.qmd #AnyHAM
 AnyHAM: TypeAlias = HAM | VectorizedHAM
 Mask: TypeAlias = Bool[Array | np.ndarray, "..."] | Sequence | bool | np.bool_ | None
-Clamped: TypeAlias = Name | Iterable[Name] | Sequence[Mask] | Mapping[Any, Mask] | None
+Clamped: TypeAlias = Name | Iterable[Name] | Sequence[Mask] | Mapping[Name, Mask] | None
 Held: TypeAlias = dict[str, Bool[Array, "..."] | None] | list[Bool[Array, "..."] | None]
 
 # %% ../nbs/04_dynamics.qmd #as_masks
-def as_masks(ham: AnyHAM, clamped: Clamped) -> Mapping[Any, Mask]:
+def as_masks(ham: AnyHAM, clamped: Clamped) -> Mapping[Name, Mask]:
     """What is `clamped`, as masks by the name of a layer; True stands for all of it."""
     is_name = lambda a: isinstance(a, str | int | np.integer)
     if clamped is None or is_name(clamped):
@@ -73,7 +73,7 @@ def as_held(
         mask = masks.get(name)
         if not isinstance(ham, VectorizedHAM):
             return as_mask(name, mask, layer.shape)
-        size = jnp.shape(mask)[:1] if xs is None else dict(items(xs))[name].shape[:1]
+        size = np.shape(mask)[:1] if xs is None else dict(items(xs))[name].shape[:1]
         return as_mask(name, mask, layer.shape, (*size, *layer.shape))
 
     named = {name: held(name, layer) for name, layer in items(ham.neurons)}
@@ -92,7 +92,7 @@ class ClampedHAM(eqx.Module):
     ham: AnyHAM
     held: Held  # for each layer a mask, True where its state is held, or None
 
-    def free(self, values: Any) -> Any:
+    def free(self, values: Collection) -> Collection:
         """`values`, with zeros where the state is held."""
         zero = lambda a, mask: a if mask is None else jnp.where(over(mask, a), 0, a)
         return map_named(zero, values, self.held)

@@ -10,19 +10,20 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ._clamping import ClampedHAM, Held, as_held, over
 from ._wiring import States, map_named
-from .dynamics import AnyHAM
+from .core import HAM, VectorizedHAM
 
 # %% ../nbs/07_flow.qmd #VectorField
 class VectorField(eqx.Module):
     """The right-hand side of the flow, as `f(t, xs, args)`; made by `vector_field`."""
 
-    ham: AnyHAM
+    ham: HAM | VectorizedHAM
     held: Held  # what is clamped: for each layer a mask, True where held, or None
 
-    def __call__(self, t: Any, xs: States, args: States | None = None) -> States:
+    def __call__(self, t: float | Array, xs: States, args: States | None = None) -> States:
         """The velocity of each state, at any time `t`.
 
         Clamped elements stand still. `args` may be the states that they are held at; what is off
@@ -31,14 +32,14 @@ class VectorField(eqx.Module):
         slopes = self.ham.dEdact(self.ham.activations(xs), xs)
         moving = ClampedHAM(self.ham, self.held).velocity(slopes)
 
-        def hold(v, mask, x, held):
+        def hold(v: Array, mask: Array | None, x: Array, held: Array) -> Array:
             return v if mask is None else jnp.where(over(mask, v), held - x, v)
 
         return map_named(hold, moving, self.held, xs, xs if args is None else args)
 
 # %% ../nbs/07_flow.qmd #vector_field
 def vector_field(
-    ham: AnyHAM,
+    ham: HAM | VectorizedHAM,
     clamped: Any = None,  # what is held: layers by name, or masks
 ) -> VectorField:
     """The flow `dx/dt = -dE/dxhat / tau` as a function `f(t, xs, args)`, for `diffrax.ODETerm`."""

@@ -27,7 +27,7 @@ import pytest
 
 import hamux as hmx
 from .. import HAM, BiasSynapse, FunctionSynapse, LinearSynapse, NeuronLayer, lagr_identity, lagr_softmax, lagr_tanh
-from .helpers import difference, dot, like, normal, shifted
+from .helpers import difference, dot, like, normal
 
 # %% ../../nbs/tests/gradients.qmd #KNOWN
 KNOWN = {"v": jnp.array([True, True, False, False])}
