@@ -173,11 +173,13 @@ def prepare(proc: Path, work: Path) -> None:
     shutil.copytree(proc, work, ignore=shutil.ignore_patterns("*.ipynb", "tests"), dirs_exist_ok=True)
     config, bib = yaml.safe_load((proc / "_quarto.yml").read_text(encoding="utf-8")), proc / "references.bib"
     site, repo = (config["website"][key].rstrip("/") for key in ("site-url", "repo-url"))
-    pages = {}
-    for file in sorted(proc.glob("*.ipynb")):
-        text = re.sub(rf"\[(`[^`]+`)\]\({re.escape(site)}/tests/[^()]+\)", r"\1", file.read_text(encoding="utf-8"))
-        # nbdev links what tests define, too, which have no page, and leads to the published site
-        pages[Path("nbs", f"{file.stem}.qmd")] = json.loads(text.replace(f"]({site}/", "]("))
+    texts = {Path("nbs", f"{o.stem}.qmd"): o.read_text(encoding="utf-8") for o in sorted(proc.glob("*.ipynb"))}
+    known = {f"{refs.address(path.stem)}#{name}" for path, text in texts.items() for name in _entries(text)}
+    nbdevs = re.compile(rf"\[(`[^`]+`)\]\({re.escape(site)}/([^()]+)\)")  # it links tests and private names, too
+    pages = {
+        path: json.loads(nbdevs.sub(lambda m: f"[{m[1]}]({m[2]})" if m[2] in known else m[1], text))
+        for path, text in texts.items()
+    }
     if problems := refs.check(pages, bib):
         raise refs.RefError("\n".join(problems))
     for path, nb in pages.items():
@@ -213,6 +215,12 @@ def _link(url: str) -> str:
 def _last(source: str) -> str:
     """The source of a cell with each option once: nbdev writes some of its own above those that are there."""
     return re.sub(r"^#\| ([\w-]+):.*\n(?=(?:#\|.*\n)*#\| \1:)", "", source, flags=re.M)
+
+
+def _entries(text: str) -> set[str]:
+    """The anchors of API entries in the text of a notebook: their headings, and the rows of their tables of methods."""
+    found = re.findall(r'#{2,} ([\w.]+)\\n|<a id=\\"([\w.]+)\\"></a>`', text)
+    return {(heading or row).lower() for heading, row in found}
 
 
 def _once(nb: dict) -> dict:

@@ -44,7 +44,8 @@ def proc(tmp_path: Path) -> Path:
         "index": [
             cell(
                 "markdown",
-                "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one) [[`A`](https://x.org/t/one.html#one)](404.md)",
+                "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one) [[`A`](https://x.org/t/one.html#one)](404.md) "
+                "[`t`](https://x.org/t/tests/one.html#t) [`_p`](https://x.org/t/one.html#_p)",
             )
         ],
         "00_one": [
@@ -117,6 +118,7 @@ def test_a_site_is_built_whole_and_without_findings(
     index = (tmp_path / "docs" / "index.html").read_text()
     assert 'href="one.html#sec-a"' in index and 'href="one.html#one"' in index
     assert '<a href="404.html"><code>A</code></a>' in index  # not nbdev's link inside of ours
+    assert "<code>t</code> <code>_p</code>" in index  # nor one to what has no entry
     assert (proc / "00_one.ipynb").exists()  # nbdev's own folder stays as it was
 
 
