@@ -367,7 +367,7 @@ def docs(tmp_path: Path) -> Path:
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "a.html").write_text(PAGE.format(""))
-    (folder / "b.html").write_text('<html><body><main><h2 id="there">B</h2></main></body></html>')
+    (folder / "b.html").write_text('<html><body><main><h2 id="there">B</h2><p>b</p></main></body></html>')
     (folder / "x.png").write_bytes(b"")
     source = tmp_path / "hamux" / "core.py"
     source.parent.mkdir()
@@ -435,8 +435,8 @@ def test_links_from_the_root_start_with_the_path_of_the_site(docs: Path):
     (docs / "a.html").write_text(
         PAGE.format('<a href="/t/b.html">b</a> <a href="/t/">home</a> <a href="/b.html">b</a>')
     )
-    (docs / "index.html").write_text("<main></main>")
-    assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere"]
+    (docs / "index.html").write_text("<main><h1>Home</h1><p> </p></main>")
+    assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere", "index.html: the page says nothing"]
 
 
 def test_a_style_from_another_host_is_found(docs: Path):
