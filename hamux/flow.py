@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._clamping import as_free, over, velocity
+from ._clamping import ClampedHAM, Held, as_held, over
 from ._wiring import States, map_named
 from .core import HAM, VectorizedHAM
 
@@ -21,7 +21,7 @@ class VectorField(eqx.Module):
     """The right-hand side of the flow, as `f(t, xs, args)`; made by `vector_field`."""
 
     ham: HAM | VectorizedHAM
-    free: Any  # what is not clamped: for each layer None, or a mask
+    held: Held  # what is clamped: for each layer a mask, True where held, or None
 
     def __call__(self, t: float | Array, xs: States, args: States | None = None) -> States:
         """The velocity of each state, at any time `t`.
@@ -30,12 +30,12 @@ class VectorField(eqx.Module):
         by then is pulled back, and gradients find their way from the end to these states.
         """
         slopes = self.ham.dEdact(self.ham.activations(xs), xs)
-        moving = velocity(self.ham, self.free, slopes)
+        moving = ClampedHAM(self.ham, self.held).velocity(slopes)
 
-        def hold(v: Array, f: Array | None, x: Array, held: Array) -> Array:
-            return v if f is None else jnp.where(over(f, v), v, held - x)
+        def hold(v: Array, mask: Array | None, x: Array, held: Array) -> Array:
+            return v if mask is None else jnp.where(over(mask, v), held - x, v)
 
-        return map_named(hold, moving, self.free, xs, xs if args is None else args)
+        return map_named(hold, moving, self.held, xs, xs if args is None else args)
 
 # %% ../nbs/07_flow.qmd #vector_field
 def vector_field(
@@ -43,4 +43,4 @@ def vector_field(
     clamped: Any = None,  # what is held: layers by name, or masks
 ) -> VectorField:
     """The flow `dx/dt = -dE/dxhat / tau` as a function `f(t, xs, args)`, for `diffrax.ODETerm`."""
-    return VectorField(ham, as_free(ham, clamped))
+    return VectorField(ham, as_held(ham, clamped))

@@ -21,24 +21,24 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ._checks import as_count, as_number, check_key, error_if
-from ._clamping import as_arrays, as_free, only_free
+from ._clamping import ClampedHAM, Held, as_arrays, as_held
 from ._numerics import widen
 from ._wiring import States, items, map_named
 from .core import HAM, NeuronLayer, VectorizedHAM
 from .lagrangians import RealScalarLike
 
 # %% ../nbs/06_sampling.qmd #_log_density
-def _log_density(ham: HAM, free: Any, temperature: Array, xs: States) -> tuple[Array, Array]:
-    """The log of the density of the states that are `free`, up to a constant, and the energy."""
+def _log_density(ham: HAM, held: Held, temperature: Array, xs: States) -> tuple[Array, Array]:
+    """The log of the density of the states that are not `held`, up to a constant, and the energy."""
 
-    def log_slope(layer: NeuronLayer, x: Array, f: Array | None) -> Array:
+    def log_slope(layer: NeuronLayer, x: Array, mask: Array | None) -> Array:
         slope = jax.jvp(lambda x: layer.activations(x), (x,), (jnp.ones_like(x),))[1]
         up = slope > 0
         logs = jnp.where(up, jnp.log(jnp.where(up, slope, 1)), -jnp.inf)
-        return jnp.sum(logs if f is None else jnp.where(f, logs, 0))
+        return jnp.sum(logs if mask is None else jnp.where(mask, 0, logs))
 
     energy = ham.energy(xs)
-    log_slopes = jax.tree.leaves(map_named(log_slope, ham.neurons, xs, free))
+    log_slopes = jax.tree.leaves(map_named(log_slope, ham.neurons, xs, held))
     return sum(log_slopes) - energy / temperature, energy
 
 # %% ../nbs/06_sampling.qmd #_is_elementwise
@@ -51,10 +51,10 @@ def _is_elementwise(layer: NeuronLayer) -> bool:
         return bool(jnp.allclose(*map(ratio, probes), rtol=1e-4, atol=0.0))
 
 
-def _check_elementwise(ham: HAM | VectorizedHAM, free: Any) -> None:
+def _check_elementwise(ham: HAM | VectorizedHAM, held: Held) -> None:
     """Refuse layers that move, and whose neurons depend on each other."""
-    for (name, layer), (_, f) in zip(items(ham.neurons), items(free), strict=True):
-        if (f is None or f.ndim) and not _is_elementwise(layer):
+    for (name, layer), (_, mask) in zip(items(ham.neurons), items(held), strict=True):
+        if (mask is None or mask.ndim) and not _is_elementwise(layer):
             raise ValueError(
                 f"The neurons of layer {name!r} compete, or are normalised together, and `sample` needs "
                 "layers in which each has an activation of its own. Clamp the layer, or integrate it out: "
@@ -148,14 +148,14 @@ _NOWHERE = (
 
 
 def _chain(
-    plan: tuple, ham: HAM, xs: States, free: Any, key: PRNGKeyArray, temperature: Array, dt: Array
+    plan: tuple, ham: HAM, xs: States, held: Held, key: PRNGKeyArray, temperature: Array, dt: Array
 ) -> tuple[States, Array, Array, Array]:
     """`Samples` of a single chain; `plan` is draws, steps from one to the next, warm-up, and if dt is tuned."""
     draws, every, warmup, tunes = plan
     x, unravel = ravel_pytree(xs)
     unit = map_named(lambda x, layer: jnp.full_like(x, 1 / layer.tau), xs, ham.neurons)
-    rate = ravel_pytree(only_free(free, unit))[0]
-    log_p = partial(_log_density, ham, free, temperature)
+    rate = ravel_pytree(ClampedHAM(ham, held).free(unit))[0]
+    log_p = partial(_log_density, ham, held, temperature)
     target = jax.value_and_grad(lambda x: log_p(unravel(x)), has_aux=True)
 
     def look(x: Array) -> _Place:
@@ -182,20 +182,20 @@ def _chain(
 # %% ../nbs/06_sampling.qmd #_sample
 @partial(jax.jit, static_argnames="plan")
 def _sample(
-    ham: HAM | VectorizedHAM, xs: States, free: Any, key: PRNGKeyArray, settings: tuple[Array, Array], plan: tuple
+    ham: HAM | VectorizedHAM, xs: States, held: Held, key: PRNGKeyArray, settings: tuple[Array, Array], plan: tuple
 ) -> Samples:
     """One chain, or one for each sample; the `settings` are temperature and step size."""
-    _check_elementwise(ham, free)
+    _check_elementwise(ham, held)
     wide_ham, wide = jax.tree.map(widen, (ham, xs))
     numbers = [a.astype(jnp.result_type(*jax.tree.leaves(wide))) for a in settings]
     chain = partial(_chain, plan)
     if isinstance(ham, VectorizedHAM):
         n = jax.tree.leaves(wide)[0].shape[0]
-        masks = map_named(lambda x, f: f if f is None else jnp.broadcast_to(f, x.shape), wide, free)
+        masks = map_named(lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape), wide, held)
         chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=(1, 1, 0, 0))
         out = chains(wide, masks, jax.random.split(key, n), *(jnp.broadcast_to(a, n) for a in numbers))
     else:
-        out = chain(wide_ham, wide, free, key, *numbers)
+        out = chain(wide_ham, wide, held, key, *numbers)
     draws, *rest = out
     return Samples(map_named(lambda a, x: a.astype(x.dtype), draws, xs), *rest)
 
@@ -241,7 +241,7 @@ def sample(
     xs = as_arrays(ham, xs)
     n = len(jax.tree.leaves(xs)[0]) if isinstance(ham, VectorizedHAM) else None
     settings = _as_setting("temperature", temperature, n), _as_setting("dt", 0.1 if tunes else dt, n)
-    out = _sample(ham, xs, as_free(ham, clamped, xs), key, settings, (draws, every, warmup, tunes))
+    out = _sample(ham, xs, as_held(ham, clamped, xs), key, settings, (draws, every, warmup, tunes))
     if not isinstance(out.acceptance, Tracer) and (text := _standstill(out.acceptance)):
         warnings.warn(text, stacklevel=2)
     return out

@@ -23,6 +23,11 @@ USE = {
         x = jnp.array([-1.0, 0.0, 2.0])
         assert jnp.allclose(layer.activations(x), jnp.sinh(x))
     """,
+    "A solver": """
+        ham = hmx.HAM([hmx.IdentityLayer(2)], [hmx.BiasSynapse([1.0, 2.0])], [((0,), 0)])
+        end = hmx.retrieve(ham, [jnp.array([9.0, -9.0])], solver=hmx.Halving(), tol=1e-2, trace=True)
+        assert end.converged and (jnp.diff(end.trace.energies) <= 0).all() and end.steps > 5
+    """,
     "A page": """
         ham = {"hmx": hmx}
         exec(open("page").read(), ham)
