@@ -138,7 +138,8 @@ def _parameters(sym: object) -> list[inspect.Parameter]:
 def _written(sym: object) -> dict[str, tuple[str, str, str]]:
     """Name -> (type, default, comment) of each parameter or field, as the source has them; `return` too."""
     if not inspect.isclass(sym):
-        return dict(_entries(sym))
+        shared = getattr(sym, "__delwrap__", None)  # the function to which it passes on its keywords, as in fastcore
+        return (dict(_entries(shared)) if shared else {}) | dict(_entries(sym))
     init = dict(_entries(sym.__init__)) | {"return": ("", "", "")}
     if all(p.name in init for p in _parameters(sym)):
         return init
