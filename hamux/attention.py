@@ -61,8 +61,9 @@ def _check_masked(lagrangian: Callable) -> None:
         return
     if not isinstance(slope, Tracer) and slope != 0:
         raise ValueError(
-            "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as softmax "
-            f"and all rectified ones are. The slope of this one at {_MASKED:g} is {slope:g}."
+            "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as "
+            "softmax and all rectified ones are. "
+            f"The slope of this one at {_MASKED:g} is {slope:g}."
         )
 
 # %% ../nbs/03c_attention.qmd #_over_keys

@@ -9,7 +9,7 @@ __all__ = ['Setting', 'Samples', 'sample']
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
 from ._checks import as_count, as_number, check_key, error_if
-from ._clamping import ClampedHAM, Held, as_arrays, as_held
+from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_arrays, as_held
 from ._numerics import widen
 from ._wiring import States, items, map_named
 from .core import HAM, NeuronLayer, VectorizedHAM
@@ -46,19 +46,19 @@ def _is_elementwise(layer: NeuronLayer) -> bool:
     """Whether each neuron of `layer` has an activation of its own."""
     with jax.ensure_compile_time_eval():
         layer = jax.tree.map(jnp.ones_like, layer)  # parameters may be traced, and do not matter
-        x, *probes = (jax.random.normal(key, layer.shape) for key in jax.random.split(jax.random.key(0), 3))
+        x, *probes = jax.random.normal(jax.random.key(0), (3, *layer.shape))
         ratio = jax.jit(lambda r: jax.jvp(lambda x: layer.activations(x), (x,), (r,))[1] / r)
         return bool(jnp.allclose(*map(ratio, probes), rtol=1e-4, atol=0.0))
 
 
-def _check_elementwise(ham: HAM | VectorizedHAM, held: Held) -> None:
+def _check_elementwise(ham: AnyHAM, held: Held) -> None:
     """Refuse layers that move, and whose neurons depend on each other."""
     for (name, layer), (_, mask) in zip(items(ham.neurons), items(held), strict=True):
         if (mask is None or mask.ndim) and not _is_elementwise(layer):
             raise ValueError(
-                f"The neurons of layer {name!r} compete, or are normalised together, and `sample` needs "
-                "layers in which each has an activation of its own. Clamp the layer, or integrate it out: "
-                "put its Lagrangian into a hypersynapse, as `DenseMemory` does."
+                f"The neurons of layer {name!r} compete, or are normalised together, and `sample` "
+                "needs layers in which each has an activation of its own. Clamp the layer, or integrate "
+                "it out: put its Lagrangian into a hypersynapse, as `DenseMemory` does."
             )
 
 # %% ../nbs/06_sampling.qmd #_Place
@@ -148,9 +148,15 @@ _NOWHERE = (
 
 
 def _chain(
-    plan: tuple, ham: HAM, xs: States, held: Held, key: PRNGKeyArray, temperature: Array, dt: Array
+    plan: tuple[int, int, int, bool],  # draws, steps from one to the next, warm-up, is dt tuned?
+    ham: HAM,
+    xs: States,
+    held: Held,
+    key: PRNGKeyArray,
+    temperature: Array,
+    dt: Array,
 ) -> tuple[States, Array, Array, Array]:
-    """`Samples` of a single chain; `plan` is draws, steps from one to the next, warm-up, and if dt is tuned."""
+    """What makes up the `Samples` of a single chain."""
     draws, every, warmup, tunes = plan
     x, unravel = ravel_pytree(xs)
     unit = map_named(lambda x, layer: jnp.full_like(x, 1 / layer.tau), xs, ham.neurons)
@@ -182,18 +188,24 @@ def _chain(
 # %% ../nbs/06_sampling.qmd #_sample
 @partial(jax.jit, static_argnames="plan")
 def _sample(
-    ham: HAM | VectorizedHAM, xs: States, held: Held, key: PRNGKeyArray, settings: tuple[Array, Array], plan: tuple
+    ham: AnyHAM,
+    xs: States,
+    held: Held,
+    key: PRNGKeyArray,
+    settings: tuple[Array, Array],  # temperature and step size
+    plan: tuple[int, int, int, bool],
 ) -> Samples:
-    """One chain, or one for each sample; the `settings` are temperature and step size."""
+    """One chain, or one for each sample."""
     _check_elementwise(ham, held)
     wide_ham, wide = jax.tree.map(widen, (ham, xs))
     numbers = [a.astype(jnp.result_type(*jax.tree.leaves(wide))) for a in settings]
     chain = partial(_chain, plan)
     if isinstance(ham, VectorizedHAM):
         n = jax.tree.leaves(wide)[0].shape[0]
-        masks = map_named(lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape), wide, held)
+        spread = lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape)
+        numbers, keys = [jnp.broadcast_to(a, n) for a in numbers], jax.random.split(key, n)
         chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=(1, 1, 0, 0))
-        out = chains(wide, masks, jax.random.split(key, n), *(jnp.broadcast_to(a, n) for a in numbers))
+        out = chains(wide, map_named(spread, wide, held), keys, *numbers)
     else:
         out = chain(wide_ham, wide, held, key, *numbers)
     draws, *rest = out
@@ -219,14 +231,14 @@ def _as_setting(name: str, value: Setting, chains: int | None) -> Array:
 
 
 def sample(
-    ham: HAM | VectorizedHAM,
+    ham: AnyHAM,  # one chain, or one for each sample of a batch with `ham.vectorize()`
     xs: States,  # where to start
     key: PRNGKeyArray,
     temperature: Setting = 1.0,  # positive; of a batch, one for all chains or one for each
     dt: Setting | None = None,  # step size; None: it tunes itself in the warm-up
     draws: int = 1000,
     every: int = 1,  # steps from one draw to the next
-    clamped: Any = None,  # what is held: layers by name, or masks
+    clamped: Clamped = None,  # what is held: layers by name, or masks
     warmup: int | None = None,  # steps before the first draw; None: 500 if `dt` is, else 0
 ) -> Samples:
     """Draw from `exp(-E / temperature)`, a density over the activations of what is not clamped.

@@ -38,7 +38,6 @@ from hamux import (
     NeuronLayer,
     Outcome,
     lagr_identity,
-    lagr_relu,
     lagr_softmax,
     lagr_tanh,
 )
