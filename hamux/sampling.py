@@ -114,6 +114,7 @@ class Samples(eqx.Module):
     energies: Float[Array, "draws ..."]  # of a batch "draws batch"
     acceptance: Float[Array, "*batch"]  # how many of the steps were taken, between 0 and 1
     dt: Float[Array, "*batch"]  # the step size, given or found in the warm-up
+    steps: int = eqx.field(static=True)  # of each chain, after the warm-up
 
     def __str__(self) -> str:
         if isinstance(self.acceptance, Tracer):
@@ -125,15 +126,16 @@ class Samples(eqx.Module):
             f"{chains}{len(self.energies)} draws, {' to '.join(dict.fromkeys(share))} of the steps taken, "
             f"dt {spans[0] if self.acceptance.ndim else f'{self.dt:.3g}'}, energy {spans[1]}"
         )
-        return "\n".join(filter(None, [text, _standstill(self.acceptance)]))
+        return "\n".join(filter(None, [text, _standstill(self)]))
 
 
-def _standstill(acceptance: Float[Array, "*batch"]) -> str:
-    """What to say about chains that hardly move, or nothing."""
-    stuck = int(np.sum(np.asarray(acceptance) < 0.01))
-    if not stuck:
+def _standstill(samples: Samples) -> str:
+    """What to say about chains that hardly move, or nothing; twenty steps are too few to tell."""
+    stuck = int(np.sum(np.asarray(samples.acceptance) < 0.01))
+    if not stuck or samples.steps < 20:
         return ""
-    who = f"{stuck} of {acceptance.size} chains" if acceptance.ndim else "The chain"
+    chains = samples.acceptance
+    who = f"{stuck} of {chains.size} chains" if chains.ndim else "The chain"
     return (
         f"{who} took fewer than 1 in 100 steps: the draws are nearly all equal, and no sample of the "
         "distribution. Take a smaller `dt`, or none, which tunes itself, or a longer `warmup`."
@@ -208,7 +210,8 @@ def _sample(
     else:
         out = chain(wide_ham, wide, held, key, *numbers)
     draws, *rest = out
-    return Samples(map_named(lambda a, x: a.astype(x.dtype), draws, xs), *rest)
+    draws = map_named(lambda a, x: a.astype(x.dtype), draws, xs)
+    return Samples(draws, *rest, steps=plan[0] * plan[1])
 
 # %% ../nbs/06_sampling.qmd #_as_setting
 def _as_setting(name: str, value: Real[ArrayLike, "..."], chains: int | None) -> Array:
@@ -250,6 +253,6 @@ def sample(
     n = len(jax.tree.leaves(xs)[0]) if isinstance(ham, VectorizedHAM) else None
     settings = _as_setting("temperature", temperature, n), _as_setting("dt", 0.1 if tunes else dt, n)
     out = _sample(ham, xs, as_held(ham, clamped, xs), key, settings, (draws, every, warmup, tunes))
-    if not isinstance(out.acceptance, Tracer) and (text := _standstill(out.acceptance)):
+    if not isinstance(out.acceptance, Tracer) and (text := _standstill(out)):
         warnings.warn(text, stacklevel=2)
     return out

@@ -103,14 +103,15 @@ def test_samples_in_words():
     assert str(one).startswith("5 draws, ") and "% of the steps taken, dt 0.5, energy -" in str(one)
     batch = ham.vectorize()
     assert str(hmx.sample(batch, batch.init_states(2), key, draws=5)).startswith("2 chains of 5 draws, ")
-    stuck = hmx.Samples(one.xs, one.energies, jnp.array([0.0, 0.5]), jnp.array([9.0, 0.1]))
+    stuck = hmx.Samples(one.xs, one.energies, jnp.array([0.0, 0.5]), jnp.array([9.0, 0.1]), 50)
     assert "1 of 2 chains took fewer than 1 in 100 steps" in str(stuck)
+    assert "fewer" not in str(hmx.Samples(one.xs, one.energies, *[jnp.array([0.0])] * 2, 19))  # too few to tell
     words = []
-    jax.jit(lambda a: words.append(str(hmx.Samples(one.xs, one.energies, a, a))) or a)(one.acceptance)
+    jax.jit(lambda a: words.append(str(hmx.Samples(one.xs, one.energies, a, a, 50))) or a)(one.acceptance)
     assert words[0].startswith("Samples(")  # no numbers yet
     with warnings.catch_warnings():  # nothing is told inside of a trace, where nothing is known
         warnings.simplefilter("error")
-        still = jax.jit(lambda xs: hmx.sample(ham, xs, key, dt=1e6, draws=3).acceptance)(ham.init_states())
+        still = jax.jit(lambda xs: hmx.sample(ham, xs, key, dt=1e6, draws=30).acceptance)(ham.init_states())
     assert still == 0
 
 # %% ../../nbs/tests/sampling.qmd #mixture
