@@ -75,7 +75,6 @@ from .dynamics import (
 )
 from .sampling import (
     Samples,
-    Setting,
     sample,
 )
 from .flow import (
@@ -145,7 +144,6 @@ __all__ = [
     "retrieve",
     "step",
     "Samples",
-    "Setting",
     "sample",
     "VectorField",
     "vector_field",
