@@ -20,7 +20,7 @@ from .core import HAM, VectorizedHAM
 # %% ../nbs/04_dynamics.qmd #AnyHAM
 AnyHAM: TypeAlias = HAM | VectorizedHAM
 Mask: TypeAlias = Bool[Array | np.ndarray, "..."] | Sequence | bool | np.bool_ | None
-Clamped: TypeAlias = Name | Iterable[Name] | Sequence[Mask] | Mapping[Name, Mask] | None
+Clamped: TypeAlias = Name | Iterable | None  # layers by name, or masks, in a dict or in a list
 Held: TypeAlias = dict[str, Bool[Array, "..."] | None] | list[Bool[Array, "..."] | None]
 
 # %% ../nbs/04_dynamics.qmd #as_masks
