@@ -17,7 +17,7 @@ Sizes: TypeAlias = int | np.integer | Sequence[int] | Array | np.ndarray  # one,
 Padding: TypeAlias = str | Sizes | Sequence[Sizes]  # "SAME", "VALID", or (low, high) for each axis
 
 
-def as_padding(padding: Padding, n: int) -> str | tuple[tuple[int, ...], ...]:
+def as_padding(padding: Padding, n: int) -> str | tuple[tuple[int, int], ...]:
     """`padding` as "SAME" or as one (low, high) pair for each of `n` axes."""
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
@@ -29,7 +29,8 @@ def as_padding(padding: Padding, n: int) -> str | tuple[tuple[int, ...], ...]:
     pairs = padding if isinstance(padding, Sequence) else (padding,) * n
     if len(pairs) != n:
         raise ValueError(f"`padding` must have an entry for each of {n} axes, got {padding!r}.")
-    return tuple(as_counts("padding", pair, 2, least=0) for pair in pairs)
+    ends = (as_counts("padding", pair, 2, least=0) for pair in pairs)
+    return tuple((low, high) for low, high in ends)
 
 # %% ../nbs/03b_conv.qmd #check_spatial
 def check_spatial(what: str, n: int, *shapes: tuple[int, ...]) -> None:

@@ -30,7 +30,7 @@ def _as_filter(filter: Sizes) -> tuple[Array | None, tuple[int, ...]]:
     if isinstance(filter, jax.Array | np.ndarray) and filter.ndim > 1:
         W, size = as_weights(filter), filter.shape[2:]
         check_ndim("filter", W, 3, 4, 5)
-    n = len(size) if is_sequence(size) else 2
+    n = np.size(size) if is_sequence(size) else 2
     if not 1 <= n <= 3:
         raise ValueError(f"`filter` must have 1 to 3 spatial axes, got {filter!r}.")
     return W, as_counts("filter", size, n)
@@ -55,7 +55,7 @@ class _AbstractConvolution(eqx.Module):
     W: Float[Array, "channels_out channels_in *filter_shape"] | None
     filter_shape: tuple[int, ...] = eqx.field(static=True)
     strides: tuple[int, ...] = eqx.field(static=True)
-    padding: str | tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    padding: str | tuple[tuple[int, int], ...] = eqx.field(static=True)
     dilation: tuple[int, ...] = eqx.field(static=True)
     lhs_dilation: tuple[int, ...] = eqx.field(static=True)
 
@@ -132,6 +132,8 @@ class ConvSynapse(_AbstractConvolution):
     or a volume. Strides, padding and dilations are numbers or one number for each spatial axis.
     """
 
+    __init__ = _AbstractConvolution.__init__
+
     def init_params(
         self, key: PRNGKeyArray, shape1: tuple[int, ...], shape2: tuple[int, ...]
     ) -> "ConvSynapse":
@@ -176,7 +178,7 @@ def _slide(pool: "PoolSynapse", x: Array, start: float, f: Callable) -> Array:
     return lax.reduce_window(x, np.asarray(start, x.dtype), f, window, strides, padding)
 
 # %% ../nbs/03b_conv.qmd #_check_sees
-def _check_sees(window: tuple[int, ...], padding: str | tuple[tuple[int, ...], ...]) -> None:
+def _check_sees(window: tuple[int, ...], padding: str | tuple[tuple[int, int], ...]) -> None:
     """Refuse a padding with which some window would see nothing."""
     pads = ((0, 0),) * len(window) if isinstance(padding, str) else padding
     if any(max(pad) >= size for pad, size in zip(pads, window, strict=True)):
@@ -192,20 +194,27 @@ class PoolSynapse(eqx.Module):
     first. Padding takes no part, neither in a maximum nor in an average.
     """
 
-    window: Sizes = eqx.field(static=True)  # one size for each spatial axis; a number is a square
-    kind: Literal["average", "max"] = eqx.field(static=True, default="average")
-    conv: ConvSynapse | None = None
-    strides: Sizes | None = eqx.field(static=True, default=None)  # None: as large as the window
-    padding: Padding = eqx.field(static=True, default="VALID")
+    window: tuple[int, ...] = eqx.field(static=True)
+    kind: Literal["average", "max"] = eqx.field(static=True)
+    conv: ConvSynapse | None
+    strides: tuple[int, ...] = eqx.field(static=True)
+    padding: str | tuple[tuple[int, int], ...] = eqx.field(static=True)
 
-    def __post_init__(self):
-        n = len(self.window) if is_sequence(self.window) else 2
-        self.window = as_counts("window", self.window, n)
-        self.strides = self.window if self.strides is None else as_counts("strides", self.strides, n)
-        self.padding = as_padding(self.padding, n)
+    def __init__(
+        self,
+        window: Sizes,  # one size for each spatial axis; a number is a square
+        kind: Literal["average", "max"] = "average",
+        conv: ConvSynapse | None = None,
+        strides: Sizes | None = None,  # None: as large as the window
+        padding: Padding = "VALID",  # or "SAME", a number, or one (low, high) pair for each axis
+    ):
+        n = np.size(window) if is_sequence(window) else 2
+        self.window, self.conv, self.kind = as_counts("window", window, n), conv, kind
+        self.strides = self.window if strides is None else as_counts("strides", strides, n)
+        self.padding = as_padding(padding, n)
         _check_sees(self.window, self.padding)
-        if self.kind not in ("average", "max"):
-            raise ValueError(f"`kind` must be 'average' or 'max', got {self.kind!r}.")
+        if kind not in ("average", "max"):
+            raise ValueError(f"`kind` must be 'average' or 'max', got {kind!r}.")
 
     def init_params(
         self, key: PRNGKeyArray, shape1: tuple[int, ...], shape2: tuple[int, ...]

@@ -8,7 +8,8 @@ __all__ = ['Biased', 'IdentityLayer', 'RepuLayer', 'ReluLayer', 'ExpLayer', 'Rex
 
 # %% ../nbs/02_layers.qmd #imports
 from collections.abc import Callable, Sequence
-from typing import Any
+from inspect import signature
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import equinox as eqx
 import jax
@@ -22,7 +23,6 @@ from .core import Lagrangian, NeuronLayer, as_lagrangian
 from .lagrangians import RealScalarLike, lagr_exp, lagr_ghostmax, lagr_identity
 from .lagrangians import lagr_layernorm, lagr_relu, lagr_repu, lagr_rexp, lagr_sigmoid
 from .lagrangians import lagr_softmax, lagr_spherical_norm, lagr_tanh
-
 
 # %% ../nbs/02_layers.qmd #Biased
 class Biased(eqx.Module):
@@ -40,128 +40,137 @@ class Biased(eqx.Module):
 # %% ../nbs/02_layers.qmd #_layer
 def _layer(
     lagrangian: Callable,
-    shape: int | Sequence[int],  # of one state
-    tau: float,
-    use_bias: bool,
-    key: PRNGKeyArray | None,
-    **params: Any,  # of the Lagrangian
+    shape: int | Sequence[int],
+    params: dict[str, Any],  # of the Lagrangian
+    tau: float = 1.0,  # time constant, positive
+    use_bias: bool = False,
+    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
 ) -> NeuronLayer:
+    """A layer of this Lagrangian."""
     layer = NeuronLayer(Lagrangian(lagrangian, **params), shape, tau)
     if not use_bias:
         return layer
     b = jnp.zeros(layer.shape) if key is None else 0.02 * jax.random.normal(key, layer.shape)
     return NeuronLayer(Biased(layer.lagrangian, b), layer.shape, tau)
 
+# %% ../nbs/02_layers.qmd #_Options
+class _Options(TypedDict, total=False):
+    tau: float
+    use_bias: bool
+    key: PRNGKeyArray | None
+
+
+_Make = TypeVar("_Make", bound=Callable[..., NeuronLayer])
+
+
+def _with_options(make: _Make) -> _Make:
+    """`make`, whose signature has the options of `_layer` by their names."""
+    own, shared = (list(signature(f).parameters.values()) for f in (make, _layer))
+    options = [p.replace(kind=p.KEYWORD_ONLY) for p in shared if p.name in _Options.__annotations__]
+    whole = signature(make).replace(parameters=[*own[:-1], *options])
+    make.__dict__.update(__signature__=whole, __delwrap__=_layer)  # the latter is for documentation
+    return make
+
 # %% ../nbs/02_layers.qmd #IdentityLayer
+@_with_options
 def IdentityLayer(
     shape: int | Sequence[int],  # of one state
-    *,
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Linear neurons, `xhat = x`: pixels, embeddings, anything passed on as it is."""
-    return _layer(lagr_identity, shape, tau, use_bias, key)
+    return _layer(lagr_identity, shape, {}, **options)
 
 # %% ../nbs/02_layers.qmd #RepuLayer
+@_with_options
 def RepuLayer(
     shape: int | Sequence[int],  # of one state
     *,
     n: RealScalarLike,  # the degree, greater than 1
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """A rectified power, `xhat = max(x, 0) ** (n - 1)`: the hidden neurons of dense memories."""
-    return _layer(lagr_repu, shape, tau, use_bias, key, n=n)
+    return _layer(lagr_repu, shape, {"n": n}, **options)
 
 # %% ../nbs/02_layers.qmd #ReluLayer
+@_with_options
 def ReluLayer(
     shape: int | Sequence[int],  # of one state
-    *,
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Rectified linear neurons, `xhat = max(x, 0)`."""
-    return _layer(lagr_relu, shape, tau, use_bias, key)
+    return _layer(lagr_relu, shape, {}, **options)
 
 # %% ../nbs/02_layers.qmd #ExpLayer
+@_with_options
 def ExpLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Exponential neurons, `xhat = exp(beta * x)`."""
-    return _layer(lagr_exp, shape, tau, use_bias, key, beta=beta)
+    return _layer(lagr_exp, shape, {"beta": beta}, **options)
 
 # %% ../nbs/02_layers.qmd #RexpLayer
+@_with_options
 def RexpLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Exponential neurons that are silent below zero, `xhat = max(exp(beta * x) - 1, 0)`."""
-    return _layer(lagr_rexp, shape, tau, use_bias, key, beta=beta)
+    return _layer(lagr_rexp, shape, {"beta": beta}, **options)
 
 # %% ../nbs/02_layers.qmd #TanhLayer
+@_with_options
 def TanhLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Graded spins, `xhat = tanh(beta * x)`."""
-    return _layer(lagr_tanh, shape, tau, use_bias, key, beta=beta)
+    return _layer(lagr_tanh, shape, {"beta": beta}, **options)
 
 # %% ../nbs/02_layers.qmd #SigmoidLayer
+@_with_options
 def SigmoidLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Firing rates, `xhat = 1 / (1 + exp(-beta * x))`."""
-    return _layer(lagr_sigmoid, shape, tau, use_bias, key, beta=beta)
+    return _layer(lagr_sigmoid, shape, {"beta": beta}, **options)
 
 # %% ../nbs/02_layers.qmd #SoftmaxLayer
+@_with_options
 def SoftmaxLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is independent
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Neurons that share an activation of one, `xhat = softmax(beta * x)` along `axis`."""
-    return _layer(lagr_softmax, shape, tau, use_bias, key, beta=beta, axis=axis)
+    return _layer(lagr_softmax, shape, {"beta": beta, "axis": axis}, **options)
 
 # %% ../nbs/02_layers.qmd #GhostmaxLayer
+@_with_options
 def GhostmaxLayer(
     shape: int | Sequence[int],  # of one state
     *,
     beta: RealScalarLike = 1.0,  # inverse temperature, positive
     axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is independent
     weights: Real[ArrayLike, "..."] | None = None,  # over `axis`; if integers, a mask
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """A softmax with one more competitor, which stays at zero and is not shown."""
-    return _layer(lagr_ghostmax, shape, tau, use_bias, key, beta=beta, axis=axis, weights=weights)
+    return _layer(lagr_ghostmax, shape, {"beta": beta, "axis": axis, "weights": weights}, **options)
 
 # %% ../nbs/02_layers.qmd #LayerNormLayer
+@_with_options
 def LayerNormLayer(
     shape: int | Sequence[int],  # of one state
     *,
@@ -169,15 +178,14 @@ def LayerNormLayer(
     delta: Real[ArrayLike, "..."] = 0.0,  # offset, a number or an array over `axis`
     axis: int | tuple[int, ...] | None = -1,  # what is normalised together
     eps: RealScalarLike = 1e-5,  # added to the variance, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Layer normalisation, `xhat = gamma * (x - mean(x)) / std(x) + delta` along `axis`."""
     params = {"gamma": gamma, "delta": delta, "axis": axis, "eps": eps}
-    return _layer(lagr_layernorm, shape, tau, use_bias, key, **params)
+    return _layer(lagr_layernorm, shape, params, **options)
 
 # %% ../nbs/02_layers.qmd #SphericalNormLayer
+@_with_options
 def SphericalNormLayer(
     shape: int | Sequence[int],  # of one state
     *,
@@ -185,10 +193,8 @@ def SphericalNormLayer(
     delta: Real[ArrayLike, "..."] = 0.0,  # offset, a number or an array over `axis`
     axis: int | tuple[int, ...] | None = -1,  # what is normalised together
     eps: RealScalarLike = 1e-5,  # added to the squared norm, positive
-    tau: float = 1.0,  # time constant, positive
-    use_bias: bool = False,
-    key: PRNGKeyArray | None = None,  # of the bias; None for zeros
+    **options: Unpack[_Options],
 ) -> NeuronLayer:
     """Directions, `xhat = gamma * x / norm(x) + delta` along `axis`."""
     params = {"gamma": gamma, "delta": delta, "axis": axis, "eps": eps}
-    return _layer(lagr_spherical_norm, shape, tau, use_bias, key, **params)
+    return _layer(lagr_spherical_norm, shape, params, **options)

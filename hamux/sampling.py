@@ -20,7 +20,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
-from ._checks import as_count, as_number, check_key
+from ._checks import as_count, as_number, check_key, error_if
 from ._clamping import ClampedHAM, Held, as_arrays, as_held
 from ._numerics import widen
 from ._wiring import States, items, map_named
@@ -148,9 +148,9 @@ _NOWHERE = (
 
 
 def _chain(
-    ham: HAM, xs: States, held: Held, key: PRNGKeyArray, temperature: Array, dt: Array, plan: tuple
-) -> Samples:
-    """A single chain; the `plan` is draws, steps from one to the next, warm-up, and whether dt is tuned."""
+    plan: tuple, ham: HAM, xs: States, held: Held, key: PRNGKeyArray, temperature: Array, dt: Array
+) -> tuple[States, Array, Array, Array]:
+    """`Samples` of a single chain; `plan` is draws, steps from one to the next, warm-up, and if dt is tuned."""
     draws, every, warmup, tunes = plan
     x, unravel = ravel_pytree(xs)
     unit = map_named(lambda x, layer: jnp.full_like(x, 1 / layer.tau), xs, ham.neurons)
@@ -172,30 +172,32 @@ def _chain(
         return place, (unravel(place.x), place.energy, jnp.mean(taken.astype(x.dtype)))
 
     place = look(x)
-    place = eqx.error_if(place, ~jnp.isfinite(place.log_p), _NOWHERE)
+    x = error_if(x, ~jnp.isfinite(place.log_p), _NOWHERE)
+    place = eqx.tree_at(lambda place: place.x, place, x)
     warm_key, key = jax.random.split(key)
     place, dt = _warm_up(move, place, dt, warm_key, warmup, tunes)
     _, (xs, energies, taken) = lax.scan(draw, place, jax.random.split(key, draws))
-    return Samples(xs, energies, jnp.mean(taken), dt)
+    return xs, energies, jnp.mean(taken), dt
 
 # %% ../nbs/06_sampling.qmd #_sample
 @partial(jax.jit, static_argnames="plan")
 def _sample(
     ham: HAM | VectorizedHAM, xs: States, held: Held, key: PRNGKeyArray, settings: tuple[Array, Array], plan: tuple
 ) -> Samples:
+    """One chain, or one for each sample; the `settings` are temperature and step size."""
     _check_elementwise(ham, held)
     wide_ham, wide = jax.tree.map(widen, (ham, xs))
-    settings = [a.astype(jnp.result_type(*jax.tree.leaves(wide))) for a in settings]
-    chain = partial(_chain, plan=plan)
+    numbers = [a.astype(jnp.result_type(*jax.tree.leaves(wide))) for a in settings]
+    chain = partial(_chain, plan)
     if isinstance(ham, VectorizedHAM):
         n = jax.tree.leaves(wide)[0].shape[0]
         masks = map_named(lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape), wide, held)
-        settings = [jnp.broadcast_to(a, n) for a in settings]
-        chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=Samples(1, 1, 0, 0))
-        out = chains(wide, masks, jax.random.split(key, n), *settings)
+        chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=(1, 1, 0, 0))
+        out = chains(wide, masks, jax.random.split(key, n), *(jnp.broadcast_to(a, n) for a in numbers))
     else:
-        out = chain(wide_ham, wide, held, key, *settings)
-    return eqx.tree_at(lambda s: s.xs, out, map_named(lambda a, x: a.astype(x.dtype), out.xs, xs))
+        out = chain(wide_ham, wide, held, key, *numbers)
+    draws, *rest = out
+    return Samples(map_named(lambda a, x: a.astype(x.dtype), draws, xs), *rest)
 
 # %% ../nbs/06_sampling.qmd #Setting
 Setting: TypeAlias = RealScalarLike | Real[Array | np.ndarray, " batch"]  # or one for each chain
@@ -210,7 +212,10 @@ def _as_setting(name: str, value: Setting, chains: int | None) -> Array:
             f"`{name}` must be a single number, or one for each of {chains} chains, "
             f"got shape {jnp.shape(value)}."
         )
-    return jnp.stack([as_number(f"{name}[{i}]", a) for i, a in enumerate(value)])
+    values = jnp.asarray(value, float)
+    if not isinstance(values, Tracer) and not ((values > 0) & jnp.isfinite(values)).all():
+        raise ValueError(f"`{name}` must be positive and finite for each chain, got {values}.")
+    return values
 
 
 def sample(

@@ -13,7 +13,7 @@ from scripts.project import BUILD, ROOT, Books, BuildError, write
 Count = tuple[int, int]  # passed, failed
 ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
 # Pages that may still hide exported code, or show much of it without a word between.
-UNREADABLE = {"02_layers", "03_synapses", "03b_conv", "03c_attention", "06_sampling", "07_flow", "10_dense_memory"}
+UNREADABLE = {"02_layers", "06_sampling"}
 
 
 def say(text: str) -> None:

@@ -56,6 +56,8 @@ def static(docs: Path, root: Path = ROOT) -> list[str]:
         checks = [_links(path, soup, docs, ids), _pictures(path, soup, docs), _sources(soup, root), _leftovers(soup)]
         checks += [_hosts(soup), _navigation(name, soup), _types(soup)]
         found += [f"{name}: {finding}" for check in checks for finding in check]
+        if not any(tag.get_text(strip=True) for tag in soup.select("main p, main pre")):
+            found.append(f"{name}: the page says nothing")
         found += [f"{name}: the id {id} is used {n} times" for id, n in Counter(ids[path]).items() if n > 1]
     for css in sorted(docs.rglob("*.css")):
         urls = re.findall(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", css.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """Puts faults into a copy of hamux, one at a time, and tells which test notices each: `make faults`.
 
 A fault that goes unnoticed asks for a test. Each stands below as in a diff, with the tests that should see it; only
-those are run. What is to be replaced must stand in hamux exactly once, in whichever module that is.
+those are run (`attention::test_masks` for one of several with that name). What is to be replaced must stand in hamux
+exactly once, in whichever module that is.
 
     python -m scripts.faults beta    # only those faults in whose name this word is
 """
@@ -68,15 +69,15 @@ a sign, bias of a layer: test_bias_is_a_bias_synapse
 - z + self.b.astype
 + z - self.b.astype
 
-a sign, dense: test_received
+a sign, dense: synapses::test_received
 - return -jnp.sum(jax.vmap(contract)(*rows))
 + return jnp.sum(jax.vmap(contract)(*rows))
 
-an axis transposed, attention: test_received
+an axis transposed, attention: attention::test_received
 - "hqy,hky->hqk", q, k
 + "hqy,hky->hqk", k, q
 
-beta lost, attention: test_received
+beta lost, attention: attention::test_received
 - beta=self.head_dim**-0.5
 + beta=1.0
 
@@ -84,19 +85,19 @@ a mask dropped, attention: test_masks
 - jnp.where(allowed[None], h, _MASKED)
 + h
 
-one key for two weights, attention: test_parameters
+one key for two weights, attention: attention::test_parameters
 - jax.random.fold_in(key, i)
 + key
 
-one key for two weights, mixer: test_parameters
+one key for two weights, mixer: synapses::test_parameters
 - _normal, key_V
 + _normal, key_U
 
-a half lost, Hebbian: test_received
+a half lost, Hebbian: synapses::test_received
 - -0.5 * (jnp.sum(m * m) - itself)
 + -(jnp.sum(m * m) - itself)
 
-a neuron joined to itself, Hebbian: test_received
+a neuron joined to itself, Hebbian: synapses::test_received
 - (jnp.sum(m * m) - itself)
 + jnp.sum(m * m)
 
@@ -187,16 +188,21 @@ def place(text: str, files: list[Path]) -> Path:
     return places[0]
 
 
+def node(package: Path, module: str, name: str) -> str:
+    """What pytest calls a test."""
+    file = place(f"def {name}(", list(package.glob(f"tests/test_{module or '*'}.py")))
+    return f"{file.relative_to(package.parent)}::{name}"
+
+
 def test(package: Path, names: list[str], *options: str) -> list[str]:
     """The names of those tests that fail in the copy `package`, of which the first one ends the run."""
-    files = [place(f"def {name}(", list(package.glob("tests/test_*.py"))) for name in names]
+    nodes = [node(package, *name.rpartition("::")[::2]) for name in names]
     env = ENV | {"PYTHONPATH": str(package.parent)}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-rfE", "-p", "no:cacheprovider", "--tb=no", *options]
-    command += [f"{file.relative_to(package.parent)}::{name}" for file, name in zip(files, names)]
-    done = subprocess.run(command, cwd=package.parent, env=env, text=True, capture_output=True)
+    done = subprocess.run([*command, *nodes], cwd=package.parent, env=env, text=True, capture_output=True)
     failed = re.findall(r"^FAILED \S+::(.*?)(?: - .*)?$", done.stdout, re.M)
     if done.returncode and not failed:
-        raise BuildError(f"{' '.join(command)} could not be run:\n{done.stdout}{done.stderr}")
+        raise BuildError(f"{' '.join(nodes)} could not be run:\n{done.stdout}{done.stderr}")
     return failed
 
 

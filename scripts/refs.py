@@ -122,9 +122,7 @@ class _Page:
                 case {"t": "Link", "c": [_, _, [url, _]]} if pages and not any(urlsplit(url)[:2]):
                     found += [(n, url, text) for text in self._astray(url, bib.parent, pages)]
                 case {"t": "Str", "c": text} if (m := _LABEL.search(text)) and m[1] not in self.labels:
-                    found.append(
-                        (n, m[0], f"{m[0]} stands where no label is read; give it and its equation lines of their own")
-                    )
+                    found.append((n, m[0], f"{m[0]} is read as no label; give it and its equation lines of their own"))
         yield from dict.fromkeys(f"{self._place(n, sought)}: {text}" for n, sought, text in found)
 
     def _unknown(self, keys: list[str], bib: Path, pages: Iterable[_Page]) -> Iterator[tuple[str, str]]:
@@ -134,17 +132,14 @@ class _Page:
             yield keys[0], f"@{keys[0]} mixes citations and cross references; write two brackets"
         elif labels:
             for key in (key for key in keys if key not in self.labels):
-                home = next((page.path.name for page in pages if key in page.labels), None)
-                there = (
-                    f" but of another; write a link: [text]({home}#{key})" if home else _near(f"@{key}", self.labels)
+                there = next(
+                    (f" but of another; write [text]({o.path.name}#{key})" for o in pages if key in o.labels), ""
                 )
-                yield key, f"@{key} is no label of this page{there}"
+                yield key, f"@{key} is no label of this page{there or _near(f'@{key}', self.labels)}"
         else:
             for key in (key for key in keys if key not in _works(bib)):
-                yield (
-                    key,
-                    f"@{key} is not in {bib.name}{_near(f'@{key}', _works(bib)) or '; code belongs in backticks'}",
-                )
+                hint = _near(f"@{key}", _works(bib)) or "; code belongs in backticks"
+                yield key, f"@{key} is not in {bib.name}{hint}"
 
     def _astray(self, url: str, folder: Path, pages: Iterable[_Page]) -> Iterator[str]:
         """What is wrong with a link inside the site."""
@@ -197,9 +192,7 @@ class _Page:
         match node:
             case {"t": "Cite", "c": [cites, _]} if _is_label(cites[0]["citationId"]):
                 return [o for n, cite in enumerate(cites) for o in [_str(", ")] * (n > 0) + self._refer(cite)]
-            case {"t": "Str", "c": text} if re.match(
-                r"@\w", text
-            ):  # written \@: no citation in the next reading either
+            case {"t": "Str", "c": text} if re.match(r"@\w", text):  # it was \@: no citation for the next reader either
                 return [_html("&#64;", "RawInline"), _str(text[1:])]
             case {"t": "Link", "c": [attr, text, [url, title]]}:
                 return [{"t": "Link", "c": [attr, text, [link(url), title]]}]
@@ -213,10 +206,8 @@ class _Page:
                     # to write a bar in code with a backslash is right for some readers of Markdown, and wrong for others
                     shown = html.escape(code["c"][1].replace("\\|", "|"), quote=False).replace("|", "&#124;")
                     code.update(_html(f"<code>{shown}</code>", "RawInline"))
-                return [
-                    {"t": "Table", "c": [["", *attr], [None, []], *rest]},
-                    *(self._below(label, caption) if caption else []),
-                ]
+                table = {"t": "Table", "c": [["", *attr], [None, []], *rest]}
+                return [table, *self._below(label, caption)] if caption else [table]
             case {"t": "Div", "c": [[label, ["table-caption"], _], caption]}:
                 return self._below(label, caption)
             case {"t": "Para" | "Plain" as kind, "c": inlines}:
@@ -224,11 +215,8 @@ class _Page:
                 for start, stop, tex, label in _equations(inlines):
                     tex += rf" \tag{{{self.labels[label][0]['c']}}}"
                     maths = {"t": "Para", "c": [{"t": "Math", "c": [{"t": "DisplayMath"}, f"\n{tex}\n"]}]}
-                    blocks += [
-                        {"t": kind, "c": inlines[done:start]},
-                        {"t": "Div", "c": [[label, ["equation"], []], [maths]]},
-                    ]
-                    done = stop
+                    equation = {"t": "Div", "c": [[label, ["equation"], []], [maths]]}
+                    blocks, done = [*blocks, {"t": kind, "c": inlines[done:start]}, equation], stop
                 return [o for o in [*blocks, {"t": kind, "c": inlines[done:]}] if o["c"] or not blocks]
         return [node]
 

@@ -11,6 +11,7 @@ import tokenize
 from collections.abc import Iterator
 
 from fastcore.docments import ShowDocRenderer
+from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 
 
@@ -21,6 +22,8 @@ class Entry(ShowDocRenderer):
         super().__init__(_exported(sym), name=name, title_level=title_level)
 
     def _repr_markdown_(self) -> str:
+        if _is_private(self.sym):  # its code on the page says it all
+            return ""
         source = NbdevLookup().code(getattr(self.sym, "__qualname__", self.nm))
         parts = [f"{'#' * self.title_level} {self.nm}", "::: {.api}"]
         if source:
@@ -55,6 +58,17 @@ def _exported(sym: object) -> object:
         return sym
     module = importlib.import_module(found[1].removesuffix(".py").replace("/", "."))
     return operator.attrgetter(name)(module)
+
+
+def _is_private(sym: object) -> bool:
+    """Whether `sym` is of a notebook, but has no public name in the package and no place in a public module."""
+    name = getattr(sym, "__qualname__", "").split(".")[0]
+    if hasattr(importlib.import_module(get_config().lib_name), name):
+        return False
+    found = NbdevLookup()[name]
+    if not isinstance(found, tuple):  # nbdev's index has no second module of a notebook
+        return sym.__module__ == "__main__"
+    return name.startswith("_") or any(o.startswith("_") or o == "tests" for o in found[1].split("/"))
 
 
 class _Text(str):
@@ -96,8 +110,8 @@ def _arguments(sym: object) -> str:
 def _methods(cls: type) -> str:
     """What a class does: its methods and properties that have something to say, each with the start of its docstring."""
     rows = []
-    private = [base for base in cls.__mro__[1:] if base.__name__.startswith("_")]  # have no entry of their own
-    for name in dict.fromkeys(name for c in (cls, *private) for name in vars(c)):
+    bases = [base for base in cls.__mro__ if base.__module__.split(".")[0] == cls.__module__.split(".")[0]]
+    for name in dict.fromkeys(name for base in bases for name in vars(base)):
         member, static = getattr(cls, name), inspect.getattr_static(cls, name)
         public = name == "__call__" or not name.startswith("_")
         if not (public and member.__doc__ and (callable(member) or isinstance(static, property))):
@@ -124,7 +138,8 @@ def _parameters(sym: object) -> list[inspect.Parameter]:
 def _written(sym: object) -> dict[str, tuple[str, str, str]]:
     """Name -> (type, default, comment) of each parameter or field, as the source has them; `return` too."""
     if not inspect.isclass(sym):
-        return dict(_entries(sym))
+        shared = getattr(sym, "__delwrap__", None)  # the function to which it passes on its keywords, as in fastcore
+        return (dict(_entries(shared)) if shared else {}) | dict(_entries(sym))
     init = dict(_entries(sym.__init__)) | {"return": ("", "", "")}
     if all(p.name in init for p in _parameters(sym)):
         return init

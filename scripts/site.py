@@ -173,11 +173,13 @@ def prepare(proc: Path, work: Path) -> None:
     shutil.copytree(proc, work, ignore=shutil.ignore_patterns("*.ipynb", "tests"), dirs_exist_ok=True)
     config, bib = yaml.safe_load((proc / "_quarto.yml").read_text(encoding="utf-8")), proc / "references.bib"
     site, repo = (config["website"][key].rstrip("/") for key in ("site-url", "repo-url"))
-    pages = {}
-    for file in sorted(proc.glob("*.ipynb")):
-        text = re.sub(rf"\[(`[^`]+`)\]\({re.escape(site)}/tests/[^()]+\)", r"\1", file.read_text(encoding="utf-8"))
-        # nbdev links what tests define, too, which have no page, and leads to the published site
-        pages[Path("nbs", f"{file.stem}.qmd")] = json.loads(text.replace(f"]({site}/", "]("))
+    texts = {Path("nbs", f"{o.stem}.qmd"): o.read_text(encoding="utf-8") for o in sorted(proc.glob("*.ipynb"))}
+    known = {f"{refs.address(path.stem)}#{name}" for path, text in texts.items() for name in _entries(text)}
+    nbdevs = re.compile(rf"\[(`[^`]+`)\]\({re.escape(site)}/([^()]+)\)")  # it links tests and private names, too
+    pages = {
+        path: json.loads(nbdevs.sub(lambda m: f"[{m[1]}]({m[2]})" if m[2] in known else m[1], text))
+        for path, text in texts.items()
+    }
     if problems := refs.check(pages, bib):
         raise refs.RefError("\n".join(problems))
     for path, nb in pages.items():
@@ -215,6 +217,12 @@ def _last(source: str) -> str:
     return re.sub(r"^#\| ([\w-]+):.*\n(?=(?:#\|.*\n)*#\| \1:)", "", source, flags=re.M)
 
 
+def _entries(text: str) -> set[str]:
+    """The anchors of API entries in the text of a notebook: their headings, and the rows of their tables of methods."""
+    found = re.findall(r'#{2,} ([\w.]+)\\n|<a id=\\"([\w.]+)\\"></a>`', text)
+    return {(heading or row).lower() for heading, row in found}
+
+
 def _once(nb: dict) -> dict:
     """In a class's table of methods, let those that have an entry of their own be links to it, not second anchors."""
     text = json.dumps(nb)
@@ -236,9 +244,11 @@ def _npm(package: str, folder: Path) -> Path:
     """What is in an npm package, which is kept in `folder`."""
     kept = folder / package
     if not kept.is_dir():
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        npm(["pack", "--silent", package], return_completed_process=True, cwd=folder, check=True, capture_output=True)
+        folder.mkdir(exist_ok=True)
+        command = ["pack", "--silent", package]
+        done = npm(command, return_completed_process=True, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            raise ValueError(f"npm did not give {package}, which the equations of the site need:\n{done.stderr}")
         with tarfile.open(folder / f"{package.replace('@', '-')}.tgz") as archive:
             archive.extractall(kept, filter="data")
     return kept / "package"

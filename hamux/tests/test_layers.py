@@ -7,11 +7,14 @@ __all__ = ['x64', 'LAYERS', 'every_layer', 'exp_over', 'normed', 'layer_of', 'no
            'test_a_number_is_constant_and_an_array_is_learned', 'test_bias_is_a_bias_synapse', 'test_types',
            'test_a_small_bias_counts_in_16_bits', 'test_bias_is_zero_or_drawn', 'test_in_a_network',
            'test_one_way_of_writing_shapes', 'test_axes', 'test_mask_is_structure', 'test_refused',
-           'test_the_parameters_of_a_lagrangian_and_nothing_else']
+           'test_the_parameters_of_a_lagrangian_and_nothing_else', 'test_signatures_have_everything_by_name',
+           'test_a_mask_of_numpy_inside_a_trace']
 
 # %% ../../nbs/tests/layers.qmd #x64
+import inspect
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -219,3 +222,23 @@ def test_refused(make, message):
 def test_the_parameters_of_a_lagrangian_and_nothing_else():
     with pytest.raises(TypeError, match="unexpected keyword argument 'gamma'"):
         layers.TanhLayer(3, gamma=1.0)
+
+
+@every_layer
+def test_signatures_have_everything_by_name(name):
+    """The shape, the parameters of the Lagrangian, and what all layers take; no `**` is left."""
+    parameters = inspect.signature(getattr(layers, name)).parameters
+    own = [o for o in ("n", "beta", "gamma", "delta", "axis", "weights", "eps") if o in parameters]
+    assert set(LAYERS[name][0]) <= set(own)
+    assert list(parameters)[0] == "shape" and list(parameters)[-3:] == ["tau", "use_bias", "key"]
+    assert len(parameters) == len(own) + 4
+    assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[1:])
+    assert [p.default for p in list(parameters.values())[-3:]] == [1.0, False, None]
+
+
+def test_a_mask_of_numpy_inside_a_trace():
+    make = lambda key: layers.GhostmaxLayer(3, weights=np.array([1, 0, 1]), use_bias=True, key=key)
+    key = jax.random.key(0)
+    ready, outline = eqx.filter_jit(make)(key), eqx.filter_eval_shape(make, key)
+    assert jax.tree.structure(ready) == jax.tree.structure(outline) == jax.tree.structure(make(key))
+    assert ready.activations(jnp.zeros(3))[1] == 0

@@ -234,7 +234,7 @@ def test_samples_that_cannot_be_drawn_are_refused(settings, message, untyped):
     "settings, message",
     [
         ({"temperature": jnp.ones(2)}, r"`temperature` must be a single number, or one for each of 3 chains, got shape \(2,\)"),
-        ({"temperature": jnp.array([1.0, 0.0, 1.0])}, r"`temperature\[1\]` must be a single number, positive and finite"),
+        ({"temperature": jnp.array([1.0, 0.0, 1.0])}, r"`temperature` must be positive and finite for each chain, got \[1. 0. 1.\]"),
         ({"dt": jnp.ones((3, 1))}, r"`dt` must be a single number, or one for each of 3 chains, got shape \(3, 1\)"),
     ],
 )

@@ -148,8 +148,8 @@ def test_a_bar_in_a_table_is_code_for_every_reader(bib: Path):
         ("$$x$$ {#eq-a}\n\n@eq-b", r"page: @eq-b is no label of this page; do you mean @eq-a\?"),
         ("[@krotov2016; @fig-a]", "page: @krotov2016 mixes citations and cross references"),
         ("$$x$$ {#eq-a}\n\n$$y$$ {#eq-a}", "page: the label eq-a is given twice"),
-        ("in the text $$x$$ {#eq-a} and on", "page: .*{#eq-a} stands where no label is read"),
-        ("$$x$$ {#eq-a} and on", "page: .*{#eq-a} stands where no label is read"),
+        ("in the text $$x$$ {#eq-a} and on", "page: .*{#eq-a} is read as no label"),
+        ("$$x$$ {#eq-a} and on", "page: .*{#eq-a} is read as no label"),
     ],
 )
 def test_what_nothing_answers_to_is_refused(bib: Path, written: str, complaint: str):
@@ -232,7 +232,7 @@ def test_good_pages_pass(bib: Path):
         (
             "and @eq-y",
             "and @sec-b",
-            "6: @sec-b is no label of this page but of another; write a link: [text](01_two.qmd#sec-b)",
+            "6: @sec-b is no label of this page but of another; write [text](01_two.qmd#sec-b)",
         ),
         ("[@krotov2016]", "[@krotow2016]", "13: @krotow2016 is not in works.bib; do you mean @krotov2016?"),
         ("in @hopfield1982", "in @patch", "16: @patch is not in works.bib; code belongs in backticks"),

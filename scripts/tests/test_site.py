@@ -44,7 +44,8 @@ def proc(tmp_path: Path) -> Path:
         "index": [
             cell(
                 "markdown",
-                "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one) [[`A`](https://x.org/t/one.html#one)](404.md)",
+                "[core](00_one.qmd#sec-a) [`One`](https://x.org/t/one.html#one) [[`A`](https://x.org/t/one.html#one)](404.md) "
+                "[`t`](https://x.org/t/tests/one.html#t) [`_p`](https://x.org/t/one.html#_p)",
             )
         ],
         "00_one": [
@@ -117,6 +118,7 @@ def test_a_site_is_built_whole_and_without_findings(
     index = (tmp_path / "docs" / "index.html").read_text()
     assert 'href="one.html#sec-a"' in index and 'href="one.html#one"' in index
     assert '<a href="404.html"><code>A</code></a>' in index  # not nbdev's link inside of ours
+    assert "<code>t</code> <code>_p</code>" in index  # nor one to what has no entry
     assert (proc / "00_one.ipynb").exists()  # nbdev's own folder stays as it was
 
 
@@ -365,7 +367,7 @@ def docs(tmp_path: Path) -> Path:
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "a.html").write_text(PAGE.format(""))
-    (folder / "b.html").write_text('<html><body><main><h2 id="there">B</h2></main></body></html>')
+    (folder / "b.html").write_text('<html><body><main><h2 id="there">B</h2><p>b</p></main></body></html>')
     (folder / "x.png").write_bytes(b"")
     source = tmp_path / "hamux" / "core.py"
     source.parent.mkdir()
@@ -433,8 +435,8 @@ def test_links_from_the_root_start_with_the_path_of_the_site(docs: Path):
     (docs / "a.html").write_text(
         PAGE.format('<a href="/t/b.html">b</a> <a href="/t/">home</a> <a href="/b.html">b</a>')
     )
-    (docs / "index.html").write_text("<main></main>")
-    assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere"]
+    (docs / "index.html").write_text("<main><h1>Home</h1><p> </p></main>")
+    assert check_site.static(docs) == ["a.html: the link /b.html leads nowhere", "index.html: the page says nothing"]
 
 
 def test_a_style_from_another_host_is_found(docs: Path):
