@@ -573,8 +573,8 @@ def _as_plan(ham: AnyHAM, steps: int, trace: _Recorded, at: Iterable[int] | None
         if at is not None:
             raise ValueError("`at` names the steps of a `trace`, but none is wanted. Try `trace=True`.")
         return _Plan(steps, None, (), gradient)
-    is_several = isinstance(trace, Iterable) and not isinstance(trace, str)
-    names = () if trace is True else tuple(map(as_name, trace)) if is_several else (as_name(trace),)
+    several = trace if isinstance(trace, Iterable) and not isinstance(trace, str) else (trace,)
+    names = () if trace is True else tuple(map(as_name, several))
     for name in names:
         find("A layer in `trace`", name, ham.neurons)
     if at is None:
