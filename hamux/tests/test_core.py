@@ -10,13 +10,15 @@ __all__ = ['LAGRANGIANS', 'LAYERS', 'SYNAPSES', 'POSITIONS', 'A', 'B', 'HAM_F', 
            'squash', 'Masked', 'test_a_module_with_anything_in_it_is_a_hypersynapse',
            'test_a_keyword_may_have_any_name', 'test_a_module_can_be_a_lagrangian',
            'test_a_model_is_built_inside_a_trace', 'test_traced_constants_are_refused_with_the_way_out',
-           'test_a_random_key_is_a_constant', 'test_weights_may_be_integers', 'Plain',
-           'test_objects_with_hidden_arrays_are_refused', 'test_a_call_does_not_draw',
-           'test_parts_refuse_what_cannot_work', 'test_layer', 'conv', 'test_linear_synapses_on_any_rank',
-           'test_linear_synapses_refuse_shapes', 'test_weight_and_bias_are_independent',
-           'test_weights_have_mean_zero_and_glorot_variance', 'dense', 'ham_of', 'buggy', 'test_construction_refuses',
-           'test_calls_refuse', 'test_batched_calls_refuse', 'test_energies_add_up', 'test_states_may_be_any_dict',
-           'test_lists_do_what_dicts_do', 'test_a_shared_hypersynapse_and_a_layer_joined_to_itself', 'test_dtypes_stay',
+           'test_a_random_key_is_a_constant', 'test_constants_are_known_inside_a_trace', 'test_constants_are_copies',
+           'Drawn', 'test_a_hypersynapse_may_draw_a_module', 'Doubled', 'test_a_ham_uses_the_methods_of_its_layers',
+           'test_weights_may_be_integers', 'Plain', 'one_layer', 'test_objects_with_hidden_arrays_are_refused',
+           'test_a_call_does_not_draw', 'test_parts_refuse_what_cannot_work', 'test_layer', 'conv',
+           'test_linear_synapses_on_any_rank', 'test_linear_synapses_refuse_shapes',
+           'test_weight_and_bias_are_independent', 'test_weights_have_mean_zero_and_glorot_variance', 'dense', 'ham_of',
+           'buggy', 'test_construction_refuses', 'test_calls_refuse', 'test_batched_calls_refuse',
+           'test_energies_add_up', 'test_states_may_be_any_dict', 'test_lists_do_what_dicts_do',
+           'test_a_shared_hypersynapse_and_a_layer_joined_to_itself', 'test_dtypes_stay',
            'test_a_layer_may_compute_in_another_type_than_its_state',
            'test_the_energy_of_a_large_layer_in_half_precision', 'test_double_precision',
            'test_every_leaf_is_a_parameter_and_transforms_work_unfiltered', 'test_training_with_optax',
@@ -269,7 +271,7 @@ def test_a_model_is_built_inside_a_trace():
 
 def test_traced_constants_are_refused_with_the_way_out():
     make = lambda: FunctionSynapse(lambda x, mask: jnp.sum(x * mask), mask=jnp.arange(3))
-    with pytest.raises(ValueError, match="constant of the model, got int32 values that are traced. Make them with NumPy"):
+    with pytest.raises(ValueError, match="constant of the model, got int32 values that are traced. Make them outside"):
         jax.jit(lambda: make()(jnp.ones(3)))()
     assert make()(jnp.ones(3, int)) == 3
 
@@ -282,6 +284,58 @@ def test_a_random_key_is_a_constant():
     ham = HAM([NeuronLayer(lagr_relu, 3)], synapses[:1], [((0,), 0)])
     energy = jax.jit(lambda ham, xs: ham.energy(xs))(ham, [jnp.ones(3)])
     np.testing.assert_allclose(energy, 1.5 + features(jnp.ones(3), jax.random.key(0)), rtol=1e-5)
+
+
+def test_constants_are_known_inside_a_trace():
+    mask, size, key = np.array([True, False, True]), np.array(2), jax.random.key(0)
+    for constant in (mask, jnp.asarray(mask)):
+        synapse = FunctionSynapse(lambda x, mask, n: -jnp.sum(x[mask]) - jnp.sum(x[: int(n)]), mask=constant, n=size)
+        ham = HAM([NeuronLayer(lagr_identity, 3)], [synapse], [((0,), 0)])
+        xs = [jnp.arange(3.0)]
+        assert ham.energy(xs) == jax.jit(lambda ham, xs: ham.energy(xs))(ham, xs) == 2.5 - 2 - 1
+    eqx.filter_eval_shape(lambda _: FunctionSynapse(lambda x, key: x, key=key), jax.random.key(1))
+
+
+def test_constants_are_copies():
+    mask = np.ones(3, int)
+    synapse = FunctionSynapse(lambda x, mask: -jnp.sum(mask.astype(x.dtype) * x), mask=mask)
+    mask[:] = 100
+    assert synapse(jnp.ones(3)) == -3
+    same = FunctionSynapse(synapse.function, mask=jnp.ones(3, int))
+    assert jax.tree.structure(same) == jax.tree.structure(synapse)
+
+
+class Drawn(eqx.Module):
+    """Draws a module that holds more than arrays."""
+
+    mlp: eqx.nn.MLP | None = None
+
+    def init_params(self, key, shape):
+        return self if self.mlp is not None else Drawn(eqx.nn.MLP(shape[0], "scalar", 4, 1, key=key))
+
+    def __call__(self, x):
+        return self.mlp(x)
+
+
+def test_a_hypersynapse_may_draw_a_module():
+    sketch = HAM([NeuronLayer(lagr_identity, 3)], [Drawn()], [((0,), 0)])
+    with pytest.raises(ValueError, match=r"`hypersynapses\[0\]` has no parameters yet"):
+        sketch.energy([jnp.ones(3)])
+    ham = sketch.init_params(jax.random.key(0))
+    assert len(jax.tree.leaves(ham)) == 4 and jnp.isfinite(ham.energy([jnp.ones(3)]))
+    assert eqx.tree_equal(ham.init_params(jax.random.key(1)), ham, typematch=True)
+
+
+class Doubled(NeuronLayer):
+    """A layer with an activation of its own."""
+
+    def activations(self, x):
+        return 2 * x
+
+
+def test_a_ham_uses_the_methods_of_its_layers():
+    ham = HAM([Doubled(lagr_identity, 3)], [], [])
+    assert ham.activations([jnp.ones(3)])[0].tolist() == [2, 2, 2]
 
 
 def test_weights_may_be_integers():
@@ -301,7 +355,19 @@ class Plain:
         return jnp.sum(self.weights[0] * x)
 
 
-@pytest.mark.parametrize("make", [lambda f: NeuronLayer(f, 3), lambda f: HAM([NeuronLayer(lagr_relu, 3)], [f], [((0,), 0)])])
+def one_layer(synapse):
+    return HAM([NeuronLayer(lagr_relu, 3)], [synapse], [((0,), 0)])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f: NeuronLayer(f, 3),
+        one_layer,
+        lambda f: one_layer(f.__call__),
+        lambda f: one_layer(FunctionSynapse(lambda x, f: f(x), f=f)),
+    ],
+)
 def test_objects_with_hidden_arrays_are_refused(make):
     with pytest.raises(ValueError, match="class Plain holds arrays that JAX does not see. Make the class an `eqx.Module`"):
         make(Plain())
