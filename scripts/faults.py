@@ -41,7 +41,7 @@ the size lost, layernorm: test_rows
 - size * gamma * jnp.sqrt
 + gamma * jnp.sqrt
 
-eps outside of the root, spherical norm: test_at_zero
+eps outside of the root, spherical norm: test_rowwise_accuracy
 - jnp.sqrt(jnp.sum(z * z, axes) + eps)
 + (jnp.sqrt(jnp.sum(z * z, axes)) + eps)
 
