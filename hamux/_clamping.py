@@ -4,8 +4,8 @@
 __all__ = ['AnyHAM', 'Mask', 'Clamped', 'Held', 'as_masks', 'as_mask', 'as_held', 'as_arrays', 'ClampedHAM', 'over']
 
 # %% ../nbs/04_dynamics.qmd #imports
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,12 +19,12 @@ from .core import HAM, VectorizedHAM
 
 # %% ../nbs/04_dynamics.qmd #AnyHAM
 AnyHAM: TypeAlias = HAM | VectorizedHAM
-Mask: TypeAlias = Bool[Array | np.ndarray, "..."] | Sequence | bool | np.bool_ | None
-Clamped: TypeAlias = Name | Iterable[Name] | Sequence[Mask] | Mapping[Name, Mask] | None
+Mask: TypeAlias = Bool[Array | np.ndarray, "..."] | list | bool | np.bool_ | None
+Clamped: TypeAlias = Name | Iterable | None  # layers by name, or masks, in a dict or in a list
 Held: TypeAlias = dict[str, Bool[Array, "..."] | None] | list[Bool[Array, "..."] | None]
 
 # %% ../nbs/04_dynamics.qmd #as_masks
-def as_masks(ham: AnyHAM, clamped: Clamped) -> Mapping[Name, Mask]:
+def as_masks(ham: AnyHAM, clamped: Clamped) -> dict[Any, Any]:
     """What is `clamped`, as masks by the name of a layer; True stands for all of it."""
     is_name = lambda a: isinstance(a, str | int | np.integer)
     if clamped is None or is_name(clamped):
@@ -73,7 +73,8 @@ def as_held(
         mask = masks.get(name)
         if not isinstance(ham, VectorizedHAM):
             return as_mask(name, mask, layer.shape)
-        size = np.shape(mask)[:1] if xs is None else dict(items(xs))[name].shape[:1]
+        like = mask if xs is None else dict(items(xs))[name]
+        size = () if like is None else np.shape(like)[:1]
         return as_mask(name, mask, layer.shape, (*size, *layer.shape))
 
     named = {name: held(name, layer) for name, layer in items(ham.neurons)}
@@ -89,7 +90,7 @@ def as_arrays(ham: AnyHAM, xs: States) -> States:
 class ClampedHAM(eqx.Module):
     """A memory, a part of whose states is held."""
 
-    ham: AnyHAM
+    ham: HAM
     held: Held  # for each layer a mask, True where its state is held, or None
 
     def free(self, values: Collection) -> Collection:

@@ -58,7 +58,7 @@ def as_root_jvp(primals: tuple, tangents: tuple) -> tuple[States, States]:
     _, dmemory, dstart, _ = tangents
     finite = jax.tree.map(jnp.isfinite, root)
     xs = jax.tree.map(lambda ok, x: jnp.where(ok, x, 0), finite, root)
-    by_theta = jax.jvp(lambda *inputs: equation(*inputs, xs), (memory, start), (dmemory, dstart))[1]
+    by_theta = jax.jvp(lambda *args: equation(*args, xs=xs), (memory, start), (dmemory, dstart))[1]
     by_x = jax.linearize(lambda xs: equation(memory, start, xs), xs)[1]
     b, unravel = ravel_pytree(by_theta)  # a single vector: JAX 0.5 stumbles over parts of zero
     checked = lambda matvec, b: solve_or_refuse(matvec, b, coarsest_eps(xs), converged)

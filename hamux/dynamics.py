@@ -80,8 +80,8 @@ def _heights(memory: ClampedHAM, energies: dict[str, Collection], products: Coll
 def _sums(memory: ClampedHAM, xs: States, slopes: States) -> tuple[Collection, Collection]:
     """For each layer, over what is free, the sums of the squared slopes and of 1 + x^2."""
     ones, xs, slopes = map(memory.free, (jax.tree.map(jnp.ones_like, xs), xs, slopes))
-    squares = map_named(lambda g: dot(g, g), slopes)
-    return squares, map_named(lambda one, x: dot(one, one) + dot(x, x), ones, xs)
+    squares = map_named(lambda g: jnp.sum(widen(g) ** 2), slopes)
+    return squares, map_named(lambda one, x: jnp.sum(widen(one) + widen(x) ** 2), ones, xs)
 
 # %% ../nbs/04_dynamics.qmd #_evaluate
 def _evaluate(memory: ClampedHAM, xs: States) -> Point:
@@ -185,19 +185,19 @@ def _first(*cases: tuple[Array, Outcome]) -> Array:
 def _how_far(ham: HAM, point: Point, trial: Point, dt: Array) -> tuple[Array, Array]:
     """The step sizes that the curvature met on the way wants, by the Lagrangians and by the states."""
     taus = [layer.tau for _, layer in items(ham.neurons)]
-    dx, dxhat, dg = _changes(point, trial)
+    dx, dxhat = _way(point, trial)
+    bend = dot(trial.slopes, dxhat) - dot(point.slopes, dxhat)
     y_per_tau = jax.tree.map(jnp.subtract, point.velocity, trial.velocity)  # of what is free
     y = map_named(lambda layer, a: layer.tau * a, ham.neurons, y_per_tau)
     _, Hy = jax.jvp(partial(layer_activations, ham), (trial.xs,), (y,))
     plain = _quotient(dot(dx, y), dot(y_per_tau, y), dt, min(taus))
-    natural = _quotient(dot(dxhat, dg), dot(y_per_tau, Hy), dt, plain)
+    natural = _quotient(bend, dot(y_per_tau, Hy), dt, plain)
     return jnp.minimum(natural, 10 * max(taus)), jnp.minimum(plain, 10 * max(taus))
 
 
-def _changes(point: Point, trial: Point) -> tuple[States, States, States]:
-    """How much states, activations and slopes have changed."""
-    places = [(p.xs, p.xhats, p.slopes) for p in (trial, point)]
-    return jax.tree.map(jnp.subtract, *places)
+def _way(point: Point, trial: Point) -> tuple[States, States]:
+    """How far states and activations have moved."""
+    return jax.tree.map(jnp.subtract, (trial.xs, trial.xhats), (point.xs, point.xhats))
 
 # %% ../nbs/04_dynamics.qmd #_quotient
 def _quotient(a: Array, b: Array, dt: Array, flat: Array | float) -> Array:
@@ -247,8 +247,8 @@ def _is_blurred(ham: HAM, point: Point, trial: Point, promise: Array, end: Array
     """Whether the products of the slopes with the way are below their own rounding."""
     add = lambda f: jax.tree.map(lambda a, b: jnp.abs(widen(a)) + jnp.abs(widen(b)), f(point), f(trial))
     free = add(lambda p: map_named(lambda layer, v: layer.tau * v, ham.neurons, p.velocity))
-    way = jax.tree.map(lambda a, b: jnp.abs(b - a), point.xhats, trial.xhats)
-    size = dot(free, add(lambda p: p.xhats)) + dot(add(lambda p: p.xs), way)
+    _, dxhat = _way(point, trial)
+    size = dot(free, add(lambda p: p.xhats)) + dot(add(lambda p: p.xs), jax.tree.map(jnp.abs, dxhat))
     return jnp.abs(promise) + jnp.abs(end) <= 4 * coarsest_eps(point.xs) * size
 
 # %% ../nbs/04_dynamics.qmd #Descent
@@ -263,7 +263,7 @@ class Descent(AbstractSolver):
     def judge(self, ham: HAM, point: Point, trial: Point, dt: Array, memory: _Lowest) -> Verdict:
         """A step is taken if it leads down; the next one is as long as the curvature allows."""
         ham, point, trial = lax.stop_gradient((ham, point, trial))
-        _, dxhat, _ = _changes(point, trial)
+        _, dxhat = _way(point, trial)
         promise, end = dot(point.slopes, dxhat), dot(trial.slopes, dxhat)
         blurred = _is_blurred(ham, point, trial, promise, end)
 
@@ -339,7 +339,7 @@ def _in_words(result: Retrieval) -> str:
     if not result.outcome.size:
         return "no samples"
     outcomes, steps, layers = (np.ravel(a).tolist() for a in (result.outcome, result.steps, result.layer))
-    suspects = np.reshape(result.suspects, (len(outcomes), -1))
+    suspects = np.asarray(result.suspects).reshape(len(outcomes), -1)
     ends = [_ending(result, *end) for end in zip(outcomes, steps, layers, suspects, strict=True)]
     counts = [f"{ends.count(end)} of {len(ends)} samples: " if len(ends) > 1 else "" for end in ends]
     lines = [
@@ -573,8 +573,8 @@ def _as_plan(ham: AnyHAM, steps: int, trace: _Recorded, at: Iterable[int] | None
         if at is not None:
             raise ValueError("`at` names the steps of a `trace`, but none is wanted. Try `trace=True`.")
         return _Plan(steps, None, (), gradient)
-    is_several = isinstance(trace, Iterable) and not isinstance(trace, str)
-    names = () if trace is True else tuple(map(as_name, trace)) if is_several else (as_name(trace),)
+    several = trace if isinstance(trace, Iterable) and not isinstance(trace, str) else (trace,)
+    names = () if trace is True else tuple(map(as_name, several))
     for name in names:
         find("A layer in `trace`", name, ham.neurons)
     if at is None:

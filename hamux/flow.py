@@ -27,7 +27,7 @@ class VectorField(eqx.Module):
         by then is pulled back, and gradients find their way from the end to these states.
         """
         slopes = self.ham.dEdact(self.ham.activations(xs), xs)
-        moving = ClampedHAM(self.ham, self.held).velocity(slopes)
+        moving = ClampedHAM(self.ham.unvectorize(), self.held).velocity(slopes)
 
         def hold(v: Array, mask: Array | None, x: Array, held: Array) -> Array:
             return v if mask is None else jnp.where(over(mask, v), held - x, v)
