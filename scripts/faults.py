@@ -85,11 +85,11 @@ a mask dropped, attention: test_masks
 - jnp.where(allowed[None], h, _MASKED)
 + h
 
-one key for two weights, attention: attention::test_parameters
+one key for two weights, attention: test_queries_and_keys_are_drawn_apart
 - jax.random.fold_in(key, i)
 + key
 
-one key for two weights, mixer: synapses::test_parameters
+one key for two weights, mixer: test_the_two_weights_of_a_mixer_are_drawn_apart
 - _normal, key_V
 + _normal, key_U
 
