@@ -5,11 +5,13 @@
 from .core import (
     HAM,
     AbstractHAM,
+    Connection,
     FunctionSynapse,
     Lagrangian,
     LinearSynapse,
     NeuronLayer,
     Neurons,
+    States,
     VectorizedHAM,
     as_hypersynapse,
     as_lagrangian,
@@ -75,7 +77,6 @@ from .dynamics import (
 )
 from .sampling import (
     Samples,
-    Setting,
     sample,
 )
 from .flow import (
@@ -89,11 +90,13 @@ __all__ = [
     "__version__",
     "HAM",
     "AbstractHAM",
+    "Connection",
     "FunctionSynapse",
     "Lagrangian",
     "LinearSynapse",
     "NeuronLayer",
     "Neurons",
+    "States",
     "VectorizedHAM",
     "as_hypersynapse",
     "as_lagrangian",
@@ -145,7 +148,6 @@ __all__ = [
     "retrieve",
     "step",
     "Samples",
-    "Setting",
     "sample",
     "VectorField",
     "vector_field",

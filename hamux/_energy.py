@@ -60,24 +60,28 @@ def legendre_transform(
     return energy
 
 # %% ../nbs/00_core.qmd #Hypergraph
-@runtime_checkable
+@runtime_checkable  # for type checkers that look while a program runs
 class Hypergraph(Protocol):
-    """What an energy is made of."""
+    """What an energy is made of: layers, hypersynapses, and which layers each of these sees."""
 
-    neurons = property(lambda self: {}, doc="A `NeuronLayer` for each name or position.")
-    hypersynapses = property(lambda self: {}, doc="A hypersynapse for each name or position.")
-    connections = property(lambda self: (), doc="Which layers each hypersynapse sees.")
+    @property
+    def neurons(self) -> Any: ...
+
+    @property
+    def hypersynapses(self) -> Any: ...
+
+    @property
+    def connections(self) -> Any: ...
 
 # %% ../nbs/00_core.qmd #layer_activations
 def layer_activations(ham: Hypergraph, xs: States) -> States:
     """The activation of each layer."""
-    return map_named(lambda layer, x: jax.grad(layer.lagrangian)(x), ham.neurons, xs)
+    return map_named(lambda layer, x: layer.activations(x), ham.neurons, xs)
 
 
 def neuron_energies(ham: Hypergraph, xhats: States, xs: States) -> Collection:
     """The energy of each layer."""
-    energy = lambda layer, xhat, x: legendre_transform(layer.lagrangian)(xhat, x)
-    return map_named(energy, ham.neurons, xhats, xs)
+    return map_named(lambda layer, xhat, x: layer.energy(xhat, x), ham.neurons, xhats, xs)
 
 # %% ../nbs/00_core.qmd #connection_energies
 def connection_energies(ham: Hypergraph, xhats: States) -> list[Array]:

@@ -5,7 +5,6 @@ __all__ = ['tokens', 'count_tokens']
 
 # %% ../nbs/03_synapses.qmd #imports
 import math
-from typing import Any
 
 from jaxtyping import Array
 
@@ -16,7 +15,7 @@ def tokens(xhat: Array) -> Array:
 
 
 def count_tokens(
-    synapse: Any, *shapes: tuple[int, ...], axes: int = 2, least: int = 1
+    synapse: object, *shapes: tuple[int, ...], axes: int = 2, least: int = 1
 ) -> list[tuple[int, int]]:
     """Tokens and channels of each of `shapes`, which have at least `axes` and `least` tokens."""
     sizes = [(math.prod(shape[:-1]), (1, *shape)[-1]) for shape in shapes]

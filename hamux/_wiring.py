@@ -14,6 +14,7 @@ from functools import lru_cache
 from inspect import signature
 from typing import Any, TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from ._checks import as_count, check_floating, check_key
+from ._parameters import AbstractFunction
 
 # %% ../nbs/92_wiring.qmd #Name
 Name: TypeAlias = str | int  # a key of a dict, or a position in a list
@@ -110,16 +112,19 @@ def draw(synapse: Any, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> Any:
 # %% ../nbs/92_wiring.qmd #is_ready
 def is_ready(synapse: Any, *shapes: tuple[int, ...]) -> bool:
     """Whether `synapse` has all the parameters that it could draw."""
+    own = synapse.function if isinstance(synapse, AbstractFunction) else synapse
+    if not hasattr(own, "init_params"):
+        return True
     leaves, tree = jax.tree.flatten(synapse)
     kinds = tuple((jnp.shape(a), jnp.result_type(a)) for a in leaves)
     return draws_nothing(tree, kinds, shapes)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def draws_nothing(tree: Any, kinds: tuple, shapes: tuple) -> bool:
     """`is_ready` of a hypersynapse with this tree, and leaves of these shapes and types."""
     leaves = [jax.ShapeDtypeStruct(*kind) for kind in kinds]
-    drawn = jax.eval_shape(
+    drawn = eqx.filter_eval_shape(
         lambda leaves: draw(jax.tree.unflatten(tree, leaves), jax.random.key(0), *shapes), leaves
     )
     return jax.tree.structure(drawn) == tree

@@ -61,8 +61,9 @@ def _check_masked(lagrangian: Callable) -> None:
         return
     if not isinstance(slope, Tracer) and slope != 0:
         raise ValueError(
-            "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as softmax "
-            f"and all rectified ones are. The slope of this one at {_MASKED:g} is {slope:g}."
+            "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as "
+            "softmax and all rectified ones are. "
+            f"The slope of this one at {_MASKED:g} is {slope:g}."
         )
 
 # %% ../nbs/03c_attention.qmd #_over_keys
@@ -86,7 +87,7 @@ class _AbstractAttention(eqx.Module):
     heads: int = eqx.field(static=True, converter=partial(as_count, "heads"))
     head_dim: int = eqx.field(static=True, converter=partial(as_count, "head_dim"))
     lagrangian: Callable = eqx.field(default=None)  # "keys" -> ""; None: softmax, beta = head_dim**-0.5
-    mask: Structure | None = eqx.field(static=True, default=None, converter=_as_mask)  # who sees whom
+    mask: Structure | None = eqx.field(static=True, default=None, converter=_as_mask)  # boolean: who sees whom
     Wq: Float[Array, "heads head_dim D1"] | None = eqx.field(default=None, converter=as_weights)
     Wk: Float[Array, "heads head_dim D2"] | None = eqx.field(default=None, converter=as_weights)
 

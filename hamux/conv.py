@@ -41,7 +41,7 @@ def _convolve(
     W: Float[Array, "channels_out channels_in *filter_shape"],
     x: Float[Array, "batch *spatial_in channels_in"],
 ) -> Float[Array, "batch *spatial_out channels_out"]:
-    """The convolution of a batch with the weights `W`, in the steps and with the padding of `filter`."""
+    """The convolution of a batch with the weights `W`, in the way of `filter`."""
     n = len(filter.filter_shape)
     channels_last = (0, n + 1, *range(1, n + 1))
     axes = lax.ConvDimensionNumbers(channels_last, tuple(range(n + 2)), channels_last)
@@ -115,7 +115,11 @@ def _check_images(filter: _AbstractConvolution, *shapes: tuple[int, ...]) -> Non
 
 # %% ../nbs/03b_conv.qmd #_draw_filter
 def _draw_filter(
-    key: PRNGKeyArray, channels_out: int, channels_in: int, size: tuple[int, ...], dtype: DTypeLike = float
+    key: PRNGKeyArray,
+    channels_out: int,
+    channels_in: int,
+    size: tuple[int, ...],
+    dtype: DTypeLike = float,
 ) -> Float[Array, "channels_out channels_in *filter_shape"]:
     """Normal weights of mean zero, with Glorot's variance."""
     check_key("key", key)
@@ -183,7 +187,8 @@ def _check_sees(window: tuple[int, ...], padding: str | tuple[tuple[int, int], .
     pads = ((0, 0),) * len(window) if isinstance(padding, str) else padding
     if any(max(pad) >= size for pad, size in zip(pads, window, strict=True)):
         raise ValueError(
-            f"`padding` must be smaller than the window, got {padding} for a window of shape {window}."
+            f"`padding` must be smaller than the window, got {padding} for a window of shape "
+            f"{window}."
         )
 
 # %% ../nbs/03b_conv.qmd #PoolSynapse
@@ -191,7 +196,7 @@ class PoolSynapse(eqx.Module):
     """Pooling, of a convolution if there is one: `E = -<pool(W * xhat1), xhat2>`.
 
     Activations are channels-last like those of `ConvSynapse`. Among equals, the maximum is the
-    first. Padding takes no part, neither in a maximum nor in an average.
+    first. Padding takes no part.
     """
 
     window: tuple[int, ...] = eqx.field(static=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Neurons', 'Lagrangian', 'as_lagrangian', 'NeuronLayer', 'FunctionSynapse', 'as_hypersynapse', 'LinearSynapse',
-           'AbstractHAM', 'HAM', 'VectorizedHAM', 'legendre_transform']
+           'AbstractHAM', 'HAM', 'VectorizedHAM', 'Connection', 'States', 'legendre_transform']
 
 # %% ../nbs/00_core.qmd #imports-2
 from abc import abstractmethod
@@ -29,7 +29,7 @@ from ._wiring import check_batch, draw, find, initial_state, is_ready, items, ma
 
 # %% ../nbs/00_core.qmd #_all_
 #| code-fold: true
-_all_ = ["legendre_transform"]  # which is of this page, too
+_all_ = ["Connection", "States", "legendre_transform"]  # what else is found in this module
 
 # %% ../nbs/00_core.qmd #Lagrangian
 class Lagrangian(AbstractFunction):
@@ -38,7 +38,7 @@ class Lagrangian(AbstractFunction):
     `Lagrangian(lagr_softmax, beta=2.0)` has a constant inverse temperature,
     `Lagrangian(lagr_softmax, beta=jnp.asarray(2.0))` one that can be learned; both are read as
     `lagrangian.keywords["beta"]`. The function may also be a module, whose arrays are parameters
-    in the same way. Raises `ValueError` for a constant that is not hashable.
+    in the same way. Raises `ValueError` for a constant that is not hashable, or is traced.
     """
 
     __init__ = AbstractFunction.__init__
@@ -232,8 +232,11 @@ def _check_connections(ham: Hypergraph) -> None:
         try:
             if name not in drawn:
                 drawn[name] = _with_params(synapse, None, *shapes)
-        except Exception as error:  # whatever a user's method may raise
+        except ValueError as error:
             raise ValueError(f"{where} cannot take layers of these shapes. {error}") from error
+        except Exception as error:  # whatever a user's method may raise
+            kind = type(error).__name__
+            raise ValueError(f"{where} cannot get its parameters. {kind}: {error}") from error
         check.energy_shape(where, drawn[name], *shapes)
     if unused := [name for name, _ in items(ham.hypersynapses) if name not in drawn]:
         raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")

@@ -6,21 +6,18 @@
 __all__ = ['VectorField', 'vector_field']
 
 # %% ../nbs/07_flow.qmd #imports
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._clamping import ClampedHAM, Held, as_held, over
+from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_held, over
 from ._wiring import States, map_named
-from .core import HAM, VectorizedHAM
 
 # %% ../nbs/07_flow.qmd #VectorField
 class VectorField(eqx.Module):
     """The right-hand side of the flow, as `f(t, xs, args)`; made by `vector_field`."""
 
-    ham: HAM | VectorizedHAM
+    ham: AnyHAM
     held: Held  # what is clamped: for each layer a mask, True where held, or None
 
     def __call__(self, t: float | Array, xs: States, args: States | None = None) -> States:
@@ -39,8 +36,8 @@ class VectorField(eqx.Module):
 
 # %% ../nbs/07_flow.qmd #vector_field
 def vector_field(
-    ham: HAM | VectorizedHAM,
-    clamped: Any = None,  # what is held: layers by name, or masks
+    ham: AnyHAM,
+    clamped: Clamped = None,  # what is held: layers by name, or masks
 ) -> VectorField:
     """The flow `dx/dt = -dE/dxhat / tau` as a function `f(t, xs, args)`, for `diffrax.ODETerm`."""
     return VectorField(ham, as_held(ham, clamped))

@@ -41,7 +41,7 @@ the size lost, layernorm: test_rows
 - size * gamma * jnp.sqrt
 + gamma * jnp.sqrt
 
-eps outside of the root, spherical norm: test_at_zero
+eps outside of the root, spherical norm: test_rowwise_accuracy
 - jnp.sqrt(jnp.sum(z * z, axes) + eps)
 + (jnp.sqrt(jnp.sum(z * z, axes)) + eps)
 
@@ -53,7 +53,7 @@ the ghost lost, ghostmax: test_ghostmax_is_a_softmax_with_one_more
 - jnp.asarray(a, jnp.float32) if a.dtype.itemsize < 4 else a
 + a
 
-the Lagrangian added, Legendre transform: test_fenchel_young
+the Lagrangian added, Legendre transform: test_fenchel_young test_energies_add_up test_the_energy_of_a_large_layer_in_half_precision
 - return inner(xhat, x) - F(x)
 + return inner(xhat, x) + F(x)
 
@@ -61,7 +61,7 @@ a sign, slope of the parameters: test_legendre_sees_parameters
 - dE -= eqx.filter_jvp
 + dE += eqx.filter_jvp
 
-a sign, the flow: test_energy_cannot_rise_along_the_flow
+a sign, the flow: test_step_is_the_closed_form test_the_names_of_the_list_form
 - return map_named(jnp.negative, self.dEdg(xs))
 + return self.dEdg(xs)
 

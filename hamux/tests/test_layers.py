@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['x64', 'LAYERS', 'every_layer', 'exp_over', 'normed', 'layer_of', 'normal', 'test_activation',
-           'test_a_number_is_constant_and_an_array_is_learned', 'test_bias_is_a_bias_synapse', 'test_types',
-           'test_a_small_bias_counts_in_16_bits', 'test_bias_is_zero_or_drawn', 'test_in_a_network',
-           'test_one_way_of_writing_shapes', 'test_axes', 'test_mask_is_structure', 'test_refused',
+           'test_bias_is_a_bias_synapse', 'test_axes', 'test_a_number_is_constant_and_an_array_is_learned',
+           'test_types', 'test_a_small_bias_counts_in_16_bits', 'test_bias_is_zero_or_drawn', 'test_in_a_network',
+           'test_one_way_of_writing_shapes', 'test_mask_is_structure', 'test_refused',
            'test_the_parameters_of_a_lagrangian_and_nothing_else', 'test_signatures_have_everything_by_name',
            'test_a_mask_of_numpy_inside_a_trace']
 
-# %% ../../nbs/tests/layers.qmd #x64
+# %% ../../nbs/tests/layers.qmd #imports
 import inspect
 from functools import partial
 
@@ -25,6 +25,8 @@ from ..core import HAM, BiasSynapse, NeuronLayer
 from ..lagrangians import lagr_softmax, lagr_tanh
 from ..layers import Biased
 
+# %% ../../nbs/tests/layers.qmd #shared
+#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 
 
@@ -68,7 +70,8 @@ def layer_of(name, shape, **options):
 def normal(*shape, seed=0, dtype=float):
     return jax.random.normal(jax.random.key(seed), shape, dtype)
 
-
+# %% ../../nbs/tests/layers.qmd #programs
+#| label: programs
 @every_layer
 def test_activation(name):
     """Of a batch, of a single sample, without and with a bias."""
@@ -88,20 +91,6 @@ def test_activation(name):
     close(batch, activation(np.asarray(x, float), **params))
     close(single, batch[0])
     close(shifted, activation(np.asarray(x + b[None], float), **params))
-
-
-@every_layer
-def test_a_number_is_constant_and_an_array_is_learned(name):
-    params, _ = LAYERS[name]
-    constant = layer_of(name, (2, 3))
-    learned = getattr(layers, name)((2, 3), **jax.tree.map(jnp.asarray, params))
-    assert jax.tree.leaves(constant) == []
-    assert len(jax.tree.leaves(learned)) == len(params)
-    x, xhat = normal(2, 2, 3)
-    energy = jax.jit(jax.value_and_grad(lambda layer: layer.energy(xhat, x)))
-    value, slopes = energy(learned)
-    np.testing.assert_allclose(value, energy(constant)[0], rtol=1e-5, atol=1e-6)
-    assert all(slope != 0 for slope in jax.tree.leaves(slopes))
 
 
 @x64
@@ -126,6 +115,30 @@ def test_bias_is_a_bias_synapse(name):
 
     got, want = jax.jit(lambda: (several(with_bias), several(with_synapse)))()
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), got, want)
+
+
+def test_axes():
+    axes = (0, 1, -1, (0, 1), None)
+    made = [layers.SoftmaxLayer((2, 3), axis=axis) for axis in axes]
+    x = normal(2, 3)
+    for xhat, axis in zip(jax.jit(lambda x: [layer.activations(x) for layer in made])(x), axes):
+        np.testing.assert_allclose(xhat.sum(axis), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(xhat, jax.nn.softmax(x, axis), rtol=1e-5)
+
+# %% ../../nbs/tests/layers.qmd #contracts
+#| label: contracts
+@every_layer
+def test_a_number_is_constant_and_an_array_is_learned(name):
+    params, _ = LAYERS[name]
+    constant = layer_of(name, (2, 3))
+    learned = getattr(layers, name)((2, 3), **jax.tree.map(jnp.asarray, params))
+    assert jax.tree.leaves(constant) == []
+    assert len(jax.tree.leaves(learned)) == len(params)
+    x, xhat = normal(2, 2, 3)
+    energy = jax.jit(jax.value_and_grad(lambda layer: layer.energy(xhat, x)))
+    value, slopes = energy(learned)
+    np.testing.assert_allclose(value, energy(constant)[0], rtol=1e-5, atol=1e-6)
+    assert all(slope != 0 for slope in jax.tree.leaves(slopes))
 
 
 @x64
@@ -182,15 +195,6 @@ def test_in_a_network(as_list):
 def test_one_way_of_writing_shapes():
     assert layers.ReluLayer(3).shape == layers.ReluLayer([3]).shape == (3,)
     assert layers.ReluLayer(()).activations(jnp.asarray(-1.0)) == 0
-
-
-def test_axes():
-    axes = (0, 1, -1, (0, 1), None)
-    made = [layers.SoftmaxLayer((2, 3), axis=axis) for axis in axes]
-    x = normal(2, 3)
-    for xhat, axis in zip(jax.jit(lambda x: [layer.activations(x) for layer in made])(x), axes):
-        np.testing.assert_allclose(xhat.sum(axis), 1.0, rtol=1e-5)
-        np.testing.assert_allclose(xhat, jax.nn.softmax(x, axis), rtol=1e-5)
 
 
 def test_mask_is_structure():

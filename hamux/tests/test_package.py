@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['ROOT', 'MODULES', 'imports_of', 'test_names_that_cross_a_border_are_public', 'test_no_import_runs_in_a_circle',
-           'test_public_names_are_spelled_out', 'test_names_of_the_older_package_are_where_they_were']
+           'test_public_names_are_spelled_out', 'test_names_of_the_older_package_are_where_they_were',
+           'test_every_test_is_in_a_tier']
 
 # %% ../../nbs/tests/package.qmd #imports
 import ast
+import re
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import hamux as hmx
+from .conftest import TIERS
 
 # %% ../../nbs/tests/package.qmd #shared
 #| label: shared
@@ -74,3 +77,13 @@ def test_names_of_the_older_package_are_where_they_were():
         assert found is getattr(hmx, found.__name__)
     with pytest.raises(AttributeError, match="module 'hamux.core' has no attribute 'DenseSynaps'"):
         hmx.core.DenseSynaps
+
+
+def test_every_test_is_in_a_tier():
+    for file in sorted((ROOT / "tests").glob("test_*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        label = ""
+        for line in lines:
+            if found := re.match(r"# %% \S+ #(\w+)", line):
+                label = found[1]
+            assert not line.startswith("def test_") or label in TIERS, f"{file.name}: {line}"

@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['x64', 'untyped', 'PATTERNS', 'soft', 'CASES', 'every_case', 'FOUR_TYPES', 'MISTAKES', 'MISFITS', 'linear',
-           'trilinear', 'channels', 'memory', 'hebb', 'pairs', 'mixed', 'test_received', 'test_parameters',
-           'test_in_a_network', 'test_types', 'test_sixteen_bits', 'test_dense_takes_any_shapes',
-           'test_parameters_have_a_sensible_size', 'test_hypersynapses_of_one_network_are_drawn_apart',
+           'trilinear', 'channels', 'memory', 'hebb', 'pairs', 'mixed', 'OwnSynapse',
            'test_order_of_memories_does_not_matter', 'test_normalized_memories_have_length_one_at_any_scale',
-           'test_derivatives_of_normalized_memories', 'test_derivatives_of_a_memory_of_zeros_are_zero_in_16_bits',
-           'test_weights_may_be_integers', 'test_store', 'test_stored_patterns_are_fixed_points',
-           'test_a_memory_of_long_patterns_in_16_bits', 'test_hebbian_memory_of_three_layers',
-           'test_hebbian_memory_recalls', 'test_frozen', 'OwnSynapse', 'test_a_plain_class_is_refused_with_the_mend',
-           'test_patterns_that_are_negative_nowhere', 'test_what_the_mend_does', 'test_a_hypersynapse_of_ones_own',
-           'test_refused', 'test_refused_in_a_network']
+           'test_stored_patterns_are_fixed_points', 'test_hebbian_memory_recalls', 'test_received',
+           'test_hebbian_memory_of_three_layers', 'test_parameters_have_a_sensible_size',
+           'test_derivatives_of_a_memory_of_zeros_are_zero_in_16_bits', 'test_store', 'test_what_the_mend_does',
+           'test_derivatives_of_normalized_memories', 'test_parameters', 'test_in_a_network', 'test_types',
+           'test_sixteen_bits', 'test_dense_takes_any_shapes', 'test_hypersynapses_of_one_network_are_drawn_apart',
+           'test_weights_may_be_integers', 'test_a_memory_of_long_patterns_in_16_bits', 'test_frozen',
+           'test_a_plain_class_is_refused_with_the_mend', 'test_patterns_that_are_negative_nowhere',
+           'test_a_hypersynapse_of_ones_own', 'test_refused', 'test_refused_in_a_network']
 
-# %% ../../nbs/tests/synapses.qmd #x64
+# %% ../../nbs/tests/synapses.qmd #imports
 import math
 from functools import partial
 
@@ -34,10 +34,12 @@ from .helpers import normal
 from .hypersynapses import KEY, Case, check_in_a_network, check_parameters, check_received
 from .hypersynapses import check_sixteen_bits, check_types, refused_in_a_network, softmax
 
+# %% ../../nbs/tests/synapses.qmd #shared
+#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
 
-# %% ../../nbs/tests/synapses.qmd #linear
+
 # What the layers receive, in NumPy: an independent closed form for each hypersynapse.
 
 
@@ -107,192 +109,7 @@ CASES = {  # a hypersynapse, the shapes of its layers, what they receive
     "mixer": Case(MixerSynapse(), [(2, 2, 3), (5, 4)], mixed),
 }  # fmt: skip
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-
-
-@x64
-@every_case
-def test_received(case):
-    check_received(case)
-
-
-@every_case
-def test_parameters(case):
-    check_parameters(case)
-
-
-@every_case
-def test_in_a_network(case):
-    check_in_a_network(case)
-
-
-@x64
-@every_case
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-def test_types(case, dtype):
-    check_types(case, dtype)
-
-
-@pytest.mark.parametrize("name", ["dense", "softmax memory", "mixer", "normalized memory"])
-def test_sixteen_bits(name):
-    check_sixteen_bits(CASES[name])
-
-# %% ../../nbs/tests/synapses.qmd #test_dense_takes_any_shapes
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.lists(st.lists(st.integers(1, 3), max_size=3).map(tuple), min_size=1, max_size=4))
-def test_dense_takes_any_shapes(shapes):
-    xhats = [np.random.default_rng(i).normal(size=shape) for i, shape in enumerate(shapes)]
-    sizes = tuple(math.prod(shape) for shape in shapes)
-    drawn = jax.eval_shape(lambda: DenseSynapse().init_params(KEY, *shapes))
-    assert drawn.W.shape == sizes
-    slopes = jax.eval_shape(jax.grad(lambda xs, s: s(*xs)), [jnp.asarray(x) for x in xhats], drawn)
-    assert [s.shape for s in slopes] == shapes
-    drawn = jax.eval_shape(lambda: DenseMemory((2, 3), lagr_softmax).init_params(KEY, *shapes))
-    assert drawn.Xi.shape == (2, 3, sum(sizes))
-
-
-def test_parameters_have_a_sensible_size():
-    """What is received is a sum; if its terms have variance one, so has it, averaged over layers."""
-    for synapse, shapes, terms in [
-        (DenseSynapse(), [(10, 20), (300,)], [200, 300]),
-        (DenseSynapse(), [(10,), (20,), (30,)], [200, 300, 600]),
-        (DenseSynapse(axis=-1), [(5, 100), (5, 300)], [100, 300]),
-        (DenseMemory(500, lagr_identity), [(20, 20)], [400]),  # what its hidden layer receives
-    ]:
-        (weights,) = jax.tree.leaves(synapse.init_params(KEY, *shapes))
-        assert abs(np.var(weights) * np.mean(terms) - 1) < 0.05
-        assert abs(np.mean(weights)) < 0.05 * np.std(weights)
-    mixer = MixerSynapse().init_params(KEY, (200, 100), (200, 300))
-    assert abs(np.var(mixer.U) * 200 - 1) < 0.05 and abs(np.var(mixer.V) * 200 - 1) < 0.05
-
-
-def test_hypersynapses_of_one_network_are_drawn_apart():
-    layers = [NeuronLayer(lagr_identity, 20) for _ in range(3)]
-    ham = HAM(layers, [DenseSynapse(), DenseSynapse()], [((0, 1), 0), ((1, 2), 1)]).init_params(KEY)
-    W1, W2 = (np.asarray(synapse.W).ravel() for synapse in ham.hypersynapses)
-    assert abs(np.corrcoef(W1, W2)[0, 1]) < 0.2
-
-
-def test_order_of_memories_does_not_matter():
-    Xi, x = normal(0, 6, 8), normal(1, 8)
-    for L in (lagr_softmax, lagr_relu):
-        energies = [DenseMemory(Xi[order], L)(x) for order in (np.arange(6), np.arange(6)[::-1])]
-        np.testing.assert_allclose(*energies, rtol=1e-5)
-
-# %% ../../nbs/tests/synapses.qmd #FOUR_TYPES
 FOUR_TYPES = ["float64", "float32", "bfloat16", "float16"]
-
-
-@x64
-@pytest.mark.parametrize("dtype", FOUR_TYPES)
-@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 1e4])
-def test_normalized_memories_have_length_one_at_any_scale(dtype, scale):
-    Xi = (scale * normal(0, 4, 8)).at[1].set(0.0).astype(dtype)
-    unit = DenseMemory(Xi, lagr_softmax, normalized=True).memories
-    assert unit.dtype == dtype
-    exact = np.array(Xi, float)
-    exact /= np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-300)
-    np.testing.assert_allclose(np.asarray(unit, float), exact, atol=2 * float(jnp.finfo(dtype).eps))
-
-
-@x64
-def test_derivatives_of_normalized_memories():
-    """Against the projection that they are in closed form, and its differences; zero for a memory of zeros."""
-    Xi, x, v = normal(0, 3, 8).at[1].set(0.0), normal(1, 8), normal(2, 3, 8).at[1].set(0.0)
-
-    def projected(Xi):
-        length = np.maximum(np.linalg.norm(Xi, axis=1, keepdims=True), 1e-300)
-        unit = Xi / length
-        along = np.tanh(unit @ x)[:, None] * (x[None] - (unit @ x)[:, None] * unit)
-        return np.where(length > 1e-200, -along / length, 0.0)
-
-    energy = lambda Xi: DenseMemory(Xi, lambda h: jnp.sum(jnp.logaddexp(h, -h)), normalized=True)(x)
-    for scale in (1e-7, 1.0, 1e7):
-        slope, change = jax.jit(lambda Xi: jax.jvp(jax.grad(energy), (Xi,), (scale * v,)))(scale * Xi)
-        np.testing.assert_allclose(slope, projected(np.asarray(scale * Xi)), rtol=1e-9, atol=1e-12 / scale)
-        up, down = (projected(np.asarray(scale * (Xi + eps * v))) for eps in (1e-5, -1e-5))
-        np.testing.assert_allclose(change, (up - down) / 2e-5, rtol=1e-6, atol=1e-8 / scale)
-        assert not slope[1].any() and not change[1].any()
-
-
-def test_derivatives_of_a_memory_of_zeros_are_zero_in_16_bits():
-    for dtype in ("bfloat16", "float16"):
-        Xi, x = jnp.zeros((2, 3), dtype), jnp.ones(3, dtype)
-        slope = jax.grad(lambda Xi: DenseMemory(Xi, lagr_softmax, normalized=True)(x))(Xi)
-        assert slope.dtype == dtype and not slope.any()
-
-
-def test_weights_may_be_integers():
-    b, W = jnp.arange(20) + 1, jnp.arange(6).reshape(2, 3)
-    for weights in (b, np.asarray(b), list(range(1, 21))):
-        assert BiasSynapse(b=weights).b.dtype == jnp.float32
-        np.testing.assert_array_equal(jax.grad(BiasSynapse(b=weights))(jnp.zeros(20)), -np.arange(1, 21))
-    for synapse in (DenseSynapse(W), LinearSynapseWithBias(W, jnp.arange(3)), DenseMemory(W, lagr_relu)):
-        assert {a.dtype for a in jax.tree.leaves(synapse)} == {jnp.dtype("float32")}
-
-
-@x64
-def test_store():
-    """A soft minimum of squared distances to the patterns, over all layers."""
-    a, b = normal(0, 5, 2, 3) * jnp.arange(1.0, 6)[:, None, None], normal(1, 5, 4)
-    memory = DenseMemory.store(a, b, beta=jnp.asarray(1.5))
-    x, y = normal(2, 2, 3), normal(3, 4)
-    squares = np.sum((a - x[None]) ** 2, (1, 2)) + np.sum((b - y[None]) ** 2, 1)
-    want = -np.log(np.exp(-1.5 / 2 * squares).sum()) / 1.5
-    total = lambda memory: memory(x, y) + (jnp.sum(x**2) + jnp.sum(y**2)) / 2
-    got, slope = jax.jit(jax.value_and_grad(total))(memory)
-    np.testing.assert_allclose(got, want, rtol=1e-10)
-    assert len(jax.tree.leaves(slope)) == 3  # memories, biases, and beta, which is an array
-    assert all(leaf.any() for leaf in jax.tree.leaves(slope))
-    assert len(jax.tree.leaves(DenseMemory.store(a, beta=1.5))) == 2
-
-
-def test_stored_patterns_are_fixed_points():
-    patterns = normal(0, 30, 4, 5) * jnp.linspace(0.5, 3.0, 30)[:, None, None]
-    memory = DenseMemory.store(patterns, beta=50.0)
-    received = jax.jit(jax.vmap(jax.grad(lambda x: -memory(x))))(patterns)
-    np.testing.assert_allclose(received, patterns, atol=1e-4)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_memory_of_long_patterns_in_16_bits(dtype):
-    """Overlaps beyond 65504, the largest number in float16; the slope is that of 32 bits, rounded."""
-    patterns = jnp.asarray(np.random.default_rng(0).uniform(0.0, 20.0, (20, 784)), dtype)
-    assert jnp.sum(patterns[3].astype(float) ** 2) > 65504
-    slope = jax.jit(jax.grad(lambda x, memory: -memory(x)))(patterns[3], DenseMemory.store(patterns, beta=1.0))
-    assert slope.dtype == dtype and jnp.array_equal(slope, patterns[3])
-
-
-def test_hebbian_memory_of_three_layers():
-    """The tensor of weights that is never formed."""
-    Xis = [normal(n, 3, n) for n in (4, 5, 6)]
-    W = np.einsum("ki,kj,kl->ijl", *Xis) / np.sqrt(4 * 5 * 6)
-    xs = [normal(2 * n, n) for n in (4, 5, 6)]
-    np.testing.assert_allclose(HebbianSynapse(*Xis)(*xs), DenseSynapse(jnp.asarray(W))(*xs), rtol=1e-4)
-
-
-def test_hebbian_memory_recalls():
-    """At a load of 0.05 in binary neurons, nearly every bit of every pattern is stable."""
-    patterns = jnp.sign(normal(0, 20, 400))
-    synapse = HebbianSynapse(patterns)
-    field = jax.jit(jax.vmap(jax.grad(lambda x: -synapse(x))))(patterns)
-    assert (jnp.sign(field) == patterns).mean() > 0.999
-
-# %% ../../nbs/tests/synapses.qmd #test_frozen
-def test_frozen():
-    """Pending within, frozen by hand or in a network, of a function; slopes of activations stay."""
-    layers = [NeuronLayer(lagr_identity, 3), NeuronLayer(lagr_identity, 4)]
-    ham = HAM(layers, [Frozen(DenseSynapse()), DenseSynapse()], [((0, 1), 0), ((0, 1), 1)]).init_params(KEY)
-    xs = [normal(0, 3), normal(0, 4)]
-    by_params, slopes = jax.jit(lambda ham: (
-        jax.grad(lambda ham: ham.energy(xs, xs))(ham),
-        jax.grad(lambda xs: ham.synapses[0](*xs))(xs),
-    ))(ham)  # fmt: skip
-    assert not by_params.synapses[0].synapse.W.any() and by_params.synapses[1].W.any()
-    np.testing.assert_allclose(slopes[0], -ham.synapses[0].synapse.W @ xs[1], rtol=1e-5)
-    cubic = Frozen(lambda xhat: -jnp.sum(xhat**3))
-    assert jax.tree.leaves(cubic) == [] and cubic(jnp.ones(3)) == -3
-    scaled = Frozen(FunctionSynapse(lambda xhat, w: w * jnp.sum(xhat), w=jnp.asarray(2.0)))
-    assert jax.grad(lambda s: s(jnp.ones(3)))(scaled).synapse.keywords["w"] == 0
 
 
 class OwnSynapse(eqx.Module):
@@ -311,56 +128,6 @@ class OwnSynapse(eqx.Module):
         return -jnp.vdot(self.U @ xhat1.ravel(), self.V @ xhat2.ravel())
 
 
-def test_a_plain_class_is_refused_with_the_mend():
-    class Scaled:
-        def __init__(self, W=None):
-            self.W = W
-
-        def init_params(self, key, shape1, shape2):
-            return Scaled(jax.random.normal(key, (*shape1, *shape2)))
-
-        def __call__(self, xhat1, xhat2):
-            return -(xhat1 @ self.W @ xhat2)
-
-    layers = [NeuronLayer(lagr_identity, 3), NeuronLayer(lagr_identity, 4)]
-    for synapse in (Scaled(), Scaled(jnp.ones((3, 4)))):
-        with pytest.raises(ValueError, match="class Scaled holds arrays .* Make the class an `eqx.Module`"):
-            HAM(layers, [synapse], [((0, 1), 0)]).init_params(KEY)
-
-
-def test_patterns_that_are_negative_nowhere():
-    """They would recall the sum of all; one-hot names of patterns, and what is traced, are let through."""
-    pixels = (normal(0, 6, 40) > 0.5).astype(float)
-    spins = jnp.sign(normal(1, 6, 40))
-    for patterns in ([pixels], [pixels + 1], [spins, pixels], [pixels, spins], [jnp.eye(6)], [pixels.astype(int)]):
-        with pytest.raises(ValueError, match="negative nowhere: .* Subtract the mean.* or use -1 and 1 for 0 and 1"):
-            HebbianSynapse(*patterns)
-    for patterns in ([pixels - pixels.mean()], [2 * pixels - 1], [spins, jnp.eye(6)], [pixels[:1]]):
-        HebbianSynapse(*patterns)
-    assert jax.jit(lambda p: HebbianSynapse(p)(p[0]))(pixels).shape == ()
-
-
-def test_what_the_mend_does():
-    """With zeros and ones, no pattern is recalled; about zero, all of them are."""
-    pixels = (normal(0, 10, 300) > 0.0).astype(float)
-    field = lambda patterns, x: patterns.T @ (patterns @ x) / 300 - jnp.sum(patterns**2, 0) * x / 300
-    assert ((field(pixels, pixels[0]) > 0) == (pixels[0] > 0)).mean() < 0.7
-    synapse, centred = HebbianSynapse(pixels - pixels.mean()), pixels - pixels.mean()
-    for x, pattern in zip(centred, pixels, strict=True):
-        assert ((-jax.grad(synapse)(x) > 0) == (pattern > 0)).all()
-
-
-def test_a_hypersynapse_of_ones_own():
-    layers = {"a": NeuronLayer(lagr_identity, (2, 2)), "b": NeuronLayer(lagr_identity, 3)}
-    own, dense = OwnSynapse(5), DenseSynapse(jnp.ones((4, 3)))
-    ham = HAM(layers, {"own": own, "dense": dense}, [(("a", "b"), "own"), (("a", "b"), "dense")])
-    xs = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
-    with pytest.raises(ValueError, match=r"'own'.* has no parameters yet"):
-        ham.energy(xs, xs)
-    own, dense = ham.init_params(KEY).connection_energies(xs)
-    assert (own, dense) == (-60.0, -12.0)
-
-# %% ../../nbs/tests/synapses.qmd #MISTAKES
 MISTAKES = [
     (lambda: DenseSynapse(axis=0), "`axis` must be None, to flatten, or -1"),
     (lambda: DenseSynapse(jnp.ones((2, 3), bool)), "Weights must be arrays of real numbers"),
@@ -395,6 +162,244 @@ MISFITS = [  # in a network, which says where
     (MixerSynapse(U=jnp.ones((4, 3))), [(4, 5), (2, 6)], r"`U` must have shape \(4, 2\)"),
     (Frozen(MixerSynapse()), [(6, 3)], "MixerSynapse joins 2 layers, got 1"),
 ]  # fmt: skip
+
+# %% ../../nbs/tests/synapses.qmd #invariants
+#| label: invariants
+def test_order_of_memories_does_not_matter():
+    Xi, x = normal(0, 6, 8), normal(1, 8)
+    for L in (lagr_softmax, lagr_relu):
+        energies = [DenseMemory(Xi[order], L)(x) for order in (np.arange(6), np.arange(6)[::-1])]
+        np.testing.assert_allclose(*energies, rtol=1e-5)
+
+
+@x64
+@pytest.mark.parametrize("dtype", FOUR_TYPES)
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 1e4])
+def test_normalized_memories_have_length_one_at_any_scale(dtype, scale):
+    Xi = (scale * normal(0, 4, 8)).at[1].set(0.0).astype(dtype)
+    unit = DenseMemory(Xi, lagr_softmax, normalized=True).memories
+    assert unit.dtype == dtype
+    exact = np.array(Xi, float)
+    exact /= np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-300)
+    np.testing.assert_allclose(np.asarray(unit, float), exact, atol=2 * float(jnp.finfo(dtype).eps))
+
+
+def test_stored_patterns_are_fixed_points():
+    patterns = normal(0, 30, 4, 5) * jnp.linspace(0.5, 3.0, 30)[:, None, None]
+    memory = DenseMemory.store(patterns, beta=50.0)
+    received = jax.jit(jax.vmap(jax.grad(lambda x: -memory(x))))(patterns)
+    np.testing.assert_allclose(received, patterns, atol=1e-4)
+
+
+def test_hebbian_memory_recalls():
+    """At a load of 0.05 in binary neurons, nearly every bit of every pattern is stable."""
+    patterns = jnp.sign(normal(0, 20, 400))
+    synapse = HebbianSynapse(patterns)
+    field = jax.jit(jax.vmap(jax.grad(lambda x: -synapse(x))))(patterns)
+    assert (jnp.sign(field) == patterns).mean() > 0.999
+
+# %% ../../nbs/tests/synapses.qmd #programs
+#| label: programs
+@x64
+@every_case
+def test_received(case):
+    check_received(case)
+
+
+def test_hebbian_memory_of_three_layers():
+    """The tensor of weights that is never formed."""
+    Xis = [normal(n, 3, n) for n in (4, 5, 6)]
+    W = np.einsum("ki,kj,kl->ijl", *Xis) / np.sqrt(4 * 5 * 6)
+    xs = [normal(2 * n, n) for n in (4, 5, 6)]
+    np.testing.assert_allclose(HebbianSynapse(*Xis)(*xs), DenseSynapse(jnp.asarray(W))(*xs), rtol=1e-4)
+
+# %% ../../nbs/tests/synapses.qmd #forms
+#| label: forms
+def test_parameters_have_a_sensible_size():
+    """What is received is a sum; if its terms have variance one, so has it, averaged over layers."""
+    for synapse, shapes, terms in [
+        (DenseSynapse(), [(10, 20), (300,)], [200, 300]),
+        (DenseSynapse(), [(10,), (20,), (30,)], [200, 300, 600]),
+        (DenseSynapse(axis=-1), [(5, 100), (5, 300)], [100, 300]),
+        (DenseMemory(500, lagr_identity), [(20, 20)], [400]),  # what its hidden layer receives
+    ]:
+        (weights,) = jax.tree.leaves(synapse.init_params(KEY, *shapes))
+        assert abs(np.var(weights) * np.mean(terms) - 1) < 0.05
+        assert abs(np.mean(weights)) < 0.05 * np.std(weights)
+    mixer = MixerSynapse().init_params(KEY, (200, 100), (200, 300))
+    assert abs(np.var(mixer.U) * 200 - 1) < 0.05 and abs(np.var(mixer.V) * 200 - 1) < 0.05
+
+
+def test_derivatives_of_a_memory_of_zeros_are_zero_in_16_bits():
+    for dtype in ("bfloat16", "float16"):
+        Xi, x = jnp.zeros((2, 3), dtype), jnp.ones(3, dtype)
+        slope = jax.grad(lambda Xi: DenseMemory(Xi, lagr_softmax, normalized=True)(x))(Xi)
+        assert slope.dtype == dtype and not slope.any()
+
+
+@x64
+def test_store():
+    """A soft minimum of squared distances to the patterns, over all layers."""
+    a, b = normal(0, 5, 2, 3) * jnp.arange(1.0, 6)[:, None, None], normal(1, 5, 4)
+    memory = DenseMemory.store(a, b, beta=jnp.asarray(1.5))
+    x, y = normal(2, 2, 3), normal(3, 4)
+    squares = np.sum((a - x[None]) ** 2, (1, 2)) + np.sum((b - y[None]) ** 2, 1)
+    want = -np.log(np.exp(-1.5 / 2 * squares).sum()) / 1.5
+    total = lambda memory: memory(x, y) + (jnp.sum(x**2) + jnp.sum(y**2)) / 2
+    got, slope = jax.jit(jax.value_and_grad(total))(memory)
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+    assert len(jax.tree.leaves(slope)) == 3  # memories, biases, and beta, which is an array
+    assert all(leaf.any() for leaf in jax.tree.leaves(slope))
+    assert len(jax.tree.leaves(DenseMemory.store(a, beta=1.5))) == 2
+
+
+def test_what_the_mend_does():
+    """With zeros and ones, no pattern is recalled; about zero, all of them are."""
+    pixels = (normal(0, 10, 300) > 0.0).astype(float)
+    field = lambda patterns, x: patterns.T @ (patterns @ x) / 300 - jnp.sum(patterns**2, 0) * x / 300
+    assert ((field(pixels, pixels[0]) > 0) == (pixels[0] > 0)).mean() < 0.7
+    synapse, centred = HebbianSynapse(pixels - pixels.mean()), pixels - pixels.mean()
+    for x, pattern in zip(centred, pixels, strict=True):
+        assert ((-jax.grad(synapse)(x) > 0) == (pattern > 0)).all()
+
+# %% ../../nbs/tests/synapses.qmd #differences
+#| label: differences
+@x64
+def test_derivatives_of_normalized_memories():
+    """Against the projection that they are in closed form, and its differences; zero for a memory of zeros."""
+    Xi, x, v = normal(0, 3, 8).at[1].set(0.0), normal(1, 8), normal(2, 3, 8).at[1].set(0.0)
+
+    def projected(Xi):
+        length = np.maximum(np.linalg.norm(Xi, axis=1, keepdims=True), 1e-300)
+        unit = Xi / length
+        along = np.tanh(unit @ x)[:, None] * (x[None] - (unit @ x)[:, None] * unit)
+        return np.where(length > 1e-200, -along / length, 0.0)
+
+    energy = lambda Xi: DenseMemory(Xi, lambda h: jnp.sum(jnp.logaddexp(h, -h)), normalized=True)(x)
+    for scale in (1e-7, 1.0, 1e7):
+        slope, change = jax.jit(lambda Xi: jax.jvp(jax.grad(energy), (Xi,), (scale * v,)))(scale * Xi)
+        np.testing.assert_allclose(slope, projected(np.asarray(scale * Xi)), rtol=1e-9, atol=1e-12 / scale)
+        up, down = (projected(np.asarray(scale * (Xi + eps * v))) for eps in (1e-5, -1e-5))
+        np.testing.assert_allclose(change, (up - down) / 2e-5, rtol=1e-6, atol=1e-8 / scale)
+        assert not slope[1].any() and not change[1].any()
+
+# %% ../../nbs/tests/synapses.qmd #contracts
+#| label: contracts
+@every_case
+def test_parameters(case):
+    check_parameters(case)
+
+
+@every_case
+def test_in_a_network(case):
+    check_in_a_network(case)
+
+
+@x64
+@every_case
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_types(case, dtype):
+    check_types(case, dtype)
+
+
+@pytest.mark.parametrize("name", ["dense", "softmax memory", "mixer", "normalized memory"])
+def test_sixteen_bits(name):
+    check_sixteen_bits(CASES[name])
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.integers(1, 3), max_size=3).map(tuple), min_size=1, max_size=4))
+def test_dense_takes_any_shapes(shapes):
+    xhats = [np.random.default_rng(i).normal(size=shape) for i, shape in enumerate(shapes)]
+    sizes = tuple(math.prod(shape) for shape in shapes)
+    drawn = jax.eval_shape(lambda: DenseSynapse().init_params(KEY, *shapes))
+    assert drawn.W.shape == sizes
+    slopes = jax.eval_shape(jax.grad(lambda xs, s: s(*xs)), [jnp.asarray(x) for x in xhats], drawn)
+    assert [s.shape for s in slopes] == shapes
+    drawn = jax.eval_shape(lambda: DenseMemory((2, 3), lagr_softmax).init_params(KEY, *shapes))
+    assert drawn.Xi.shape == (2, 3, sum(sizes))
+
+
+def test_hypersynapses_of_one_network_are_drawn_apart():
+    layers = [NeuronLayer(lagr_identity, 20) for _ in range(3)]
+    ham = HAM(layers, [DenseSynapse(), DenseSynapse()], [((0, 1), 0), ((1, 2), 1)]).init_params(KEY)
+    W1, W2 = (np.asarray(synapse.W).ravel() for synapse in ham.hypersynapses)
+    assert abs(np.corrcoef(W1, W2)[0, 1]) < 0.2
+
+
+def test_weights_may_be_integers():
+    b, W = jnp.arange(20) + 1, jnp.arange(6).reshape(2, 3)
+    for weights in (b, np.asarray(b), list(range(1, 21))):
+        assert BiasSynapse(b=weights).b.dtype == jnp.float32
+        np.testing.assert_array_equal(jax.grad(BiasSynapse(b=weights))(jnp.zeros(20)), -np.arange(1, 21))
+    for synapse in (DenseSynapse(W), LinearSynapseWithBias(W, jnp.arange(3)), DenseMemory(W, lagr_relu)):
+        assert {a.dtype for a in jax.tree.leaves(synapse)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_memory_of_long_patterns_in_16_bits(dtype):
+    """Overlaps beyond 65504, the largest number in float16; the slope is that of 32 bits, rounded."""
+    patterns = jnp.asarray(np.random.default_rng(0).uniform(0.0, 20.0, (20, 784)), dtype)
+    assert jnp.sum(patterns[3].astype(float) ** 2) > 65504
+    slope = jax.jit(jax.grad(lambda x, memory: -memory(x)))(patterns[3], DenseMemory.store(patterns, beta=1.0))
+    assert slope.dtype == dtype and jnp.array_equal(slope, patterns[3])
+
+
+def test_frozen():
+    """Pending within, frozen by hand or in a network, of a function; slopes of activations stay."""
+    layers = [NeuronLayer(lagr_identity, 3), NeuronLayer(lagr_identity, 4)]
+    ham = HAM(layers, [Frozen(DenseSynapse()), DenseSynapse()], [((0, 1), 0), ((0, 1), 1)]).init_params(KEY)
+    xs = [normal(0, 3), normal(0, 4)]
+    by_params, slopes = jax.jit(lambda ham: (
+        jax.grad(lambda ham: ham.energy(xs, xs))(ham),
+        jax.grad(lambda xs: ham.synapses[0](*xs))(xs),
+    ))(ham)  # fmt: skip
+    assert not by_params.synapses[0].synapse.W.any() and by_params.synapses[1].W.any()
+    np.testing.assert_allclose(slopes[0], -ham.synapses[0].synapse.W @ xs[1], rtol=1e-5)
+    cubic = Frozen(lambda xhat: -jnp.sum(xhat**3))
+    assert jax.tree.leaves(cubic) == [] and cubic(jnp.ones(3)) == -3
+    scaled = Frozen(FunctionSynapse(lambda xhat, w: w * jnp.sum(xhat), w=jnp.asarray(2.0)))
+    assert jax.grad(lambda s: s(jnp.ones(3)))(scaled).synapse.keywords["w"] == 0
+
+
+def test_a_plain_class_is_refused_with_the_mend():
+    class Scaled:
+        def __init__(self, W=None):
+            self.W = W
+
+        def init_params(self, key, shape1, shape2):
+            return Scaled(jax.random.normal(key, (*shape1, *shape2)))
+
+        def __call__(self, xhat1, xhat2):
+            return -(xhat1 @ self.W @ xhat2)
+
+    layers = [NeuronLayer(lagr_identity, 3), NeuronLayer(lagr_identity, 4)]
+    for synapse in (Scaled(), Scaled(jnp.ones((3, 4)))):
+        with pytest.raises(ValueError, match="class Scaled holds arrays .* Make the class an `eqx.Module`"):
+            HAM(layers, [synapse], [((0, 1), 0)]).init_params(KEY)
+
+
+def test_patterns_that_are_negative_nowhere():
+    """They would recall the sum of all; one-hot names of patterns, and what is traced, are let through."""
+    pixels = (normal(0, 6, 40) > 0.5).astype(float)
+    spins = jnp.sign(normal(1, 6, 40))
+    for patterns in ([pixels], [pixels + 1], [spins, pixels], [pixels, spins], [jnp.eye(6)], [pixels.astype(int)]):
+        with pytest.raises(ValueError, match="negative nowhere: .* Subtract the mean.* or use -1 and 1 for 0 and 1"):
+            HebbianSynapse(*patterns)
+    for patterns in ([pixels - pixels.mean()], [2 * pixels - 1], [spins, jnp.eye(6)], [pixels[:1]]):
+        HebbianSynapse(*patterns)
+    assert jax.jit(lambda p: HebbianSynapse(p)(p[0]))(pixels).shape == ()
+
+
+def test_a_hypersynapse_of_ones_own():
+    layers = {"a": NeuronLayer(lagr_identity, (2, 2)), "b": NeuronLayer(lagr_identity, 3)}
+    own, dense = OwnSynapse(5), DenseSynapse(jnp.ones((4, 3)))
+    ham = HAM(layers, {"own": own, "dense": dense}, [(("a", "b"), "own"), (("a", "b"), "dense")])
+    xs = {"a": jnp.ones((2, 2)), "b": jnp.ones(3)}
+    with pytest.raises(ValueError, match=r"'own'.* has no parameters yet"):
+        ham.energy(xs, xs)
+    own, dense = ham.init_params(KEY).connection_energies(xs)
+    assert (own, dense) == (-60.0, -12.0)
 
 
 @untyped
