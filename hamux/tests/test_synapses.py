@@ -13,7 +13,8 @@ __all__ = ['x64', 'untyped', 'PATTERNS', 'soft', 'CASES', 'every_case', 'FOUR_TY
            'test_sixteen_bits', 'test_dense_takes_any_shapes', 'test_hypersynapses_of_one_network_are_drawn_apart',
            'test_weights_may_be_integers', 'test_a_memory_of_long_patterns_in_16_bits', 'test_frozen',
            'test_a_plain_class_is_refused_with_the_mend', 'test_patterns_that_are_negative_nowhere',
-           'test_a_hypersynapse_of_ones_own', 'test_refused', 'test_refused_in_a_network']
+           'test_a_hypersynapse_of_ones_own', 'test_refused', 'test_refused_in_a_network',
+           'test_the_two_weights_of_a_mixer_are_drawn_apart']
 
 # %% ../../nbs/tests/synapses.qmd #imports
 import math
@@ -413,3 +414,8 @@ def test_refused(make, message):
 @pytest.mark.parametrize("synapse, shapes, message", MISFITS)
 def test_refused_in_a_network(synapse, shapes, message):
     refused_in_a_network(synapse, shapes, message)
+
+
+def test_the_two_weights_of_a_mixer_are_drawn_apart():
+    mixer = MixerSynapse().init_params(jax.random.key(0), (16, 16), (16, 16))
+    assert abs(np.corrcoef(mixer.U.ravel(), mixer.V.ravel())[0, 1]) < 0.25  # 256 numbers each
