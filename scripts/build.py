@@ -12,8 +12,6 @@ from scripts.project import BUILD, ROOT, Books, BuildError, write
 
 Count = tuple[int, int]  # passed, failed
 ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
-# Pages that may still hide exported code, or show much of it without a word between.
-UNREADABLE = {"02_layers", "06_sampling"}
 
 
 def say(text: str) -> None:
@@ -131,7 +129,7 @@ def notebooks(books: Books, picked: Books) -> Count:
 
 
 def unreadable(picked: Books) -> Iterable[str]:
-    return (o for source, nb in picked.items() if source.stem not in UNREADABLE for o in nbs.problems(source, nb))
+    return (o for source, nb in picked.items() for o in nbs.problems(source, nb))
 
 
 def astray(books: Books, picked: Books) -> Iterable[str]:
