@@ -17,7 +17,8 @@ __all__ = ['ALL_KINDS', 'HYPERGRAPHS', 'Tensor', 'hypergraph', 'traced', 'two_la
            'test_a_hypersynapse_whose_energy_or_slope_is_not_finite_is_named',
            'test_a_step_that_is_not_finite_is_not_taken', 'test_weak_types_are_not_traced_again',
            'test_masks_of_a_batch_have_its_size', 'test_results_in_words', 'test_rest_at_the_start_is_told',
-           'test_no_trace_needs_no_room', 'test_a_solver_of_ones_own']
+           'test_no_trace_needs_no_room', 'test_a_solver_of_ones_own', 'test_where_to_start',
+           'test_retrieve_refuses_what_cannot_work', 'test_euler_refuses_a_step_size']
 
 # %% ../../nbs/tests/dynamics.qmd #imports
 from functools import partial
@@ -511,3 +512,63 @@ def test_a_solver_of_ones_own():
     nowhere = HAM([NeuronLayer(lagr_identity, 2)], [lambda xhat: jnp.sum(jnp.log(xhat))], [((0,), 0)])
     out = hmx.retrieve(nowhere, [jnp.full(2, 0.01)], solver=FiveSteps())  # a step leads below zero
     assert out.steps == 0 and (out.xs[0] > 0).all() and out.outcome == Outcome.STALLED
+
+
+def test_where_to_start():
+    ham = two_layers()
+    at_rest = hmx.retrieve(ham, hmx.retrieve(ham, like(1, ham.init_states()), tol=1e-6).xs)
+    assert at_rest.converged and at_rest.evaluations == 1 and at_rest.steps == 0
+    none = hmx.retrieve(ham, like(1, ham.init_states()), steps=0)
+    assert none.outcome == Outcome.OUT_OF_STEPS and none.evaluations == 1
+    one, many = (hmx.retrieve(h, key=jax.random.key(3), bs=bs) for h, bs in ((ham, None), (ham.vectorize(), 6)))
+    assert one.xs["v"].shape == (6,) and many.xs["v"].shape == (6, 6)
+    assert jnp.unique(many.xs["h"][:, 0]).size > 1
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (dict(clamped="w"), r"A layer in `clamped` is 'w', which is none of \['v', 'h'\]"),
+        (dict(clamped=("v", "w")), "A layer in `clamped` is 'w'"),
+        (dict(clamped={"w": jnp.ones(6, bool)}), "A layer in `clamped` is 'w'"),
+        (dict(clamped={"v": jnp.ones(5, bool)}), r"`clamped\['v'\]` must have the shape of the layer, \(6,\), got \(5,\)"),
+        (dict(clamped={"v": jnp.ones((2, 6), bool)}), r"must have the shape of the layer, \(6,\), got \(2, 6\)"),
+        (dict(clamped={"v": jnp.ones(6)}), "must be a boolean mask, True where the state is held, got float32"),
+        (dict(clamped={"v": "left"}), "must be a boolean mask"),
+        (dict(clamped=[jnp.ones(6, bool), None]), "`clamped` must be the name of a layer"),
+        (dict(clamped=jnp.ones(6, bool)), "`clamped` must be the name of a layer"),
+        (dict(steps=-1), "`steps` must be a whole number, 0 or more, got -1"),
+        (dict(steps=1.5), "`steps` must be a whole number"),
+        (dict(tol=-1.0), "`tol` must be a single number, 0 or more, got -1.0"),
+        (dict(tol=float("nan")), "`tol` must be a single number"),
+        (dict(tol=jnp.ones(2)), "`tol` must be a single number"),
+        (dict(trace="w"), "A layer in `trace` is 'w'"),
+        (dict(at=(0, 1)), "`at` names the steps of a `trace`, but none is wanted"),
+        (dict(trace=True, steps=5, at=(0, 6)), r"`at` must name steps, from 0 to the last of the 5 `steps`, got \[0, 6\]"),
+        (dict(trace=True, at=()), r"`at` must name steps, .*, got \[\]"),
+        (dict(trace=True, at=(-1,)), "`at` must be a whole number, 0 or more, got -1"),
+        (dict(trace=True, at=2.5), "`at` must be a whole number, 0 or more, got 2.5"),
+        (dict(trace=1.5), "A layer in `trace` is 1.5"),
+        (dict(tol=jnp.asarray(-1.0)), "`tol` must be a single number, 0 or more"),
+        (dict(tol=True), "`tol` must be a single number, 0 or more, got True"),
+        (dict(solver=hmx.Euler), "`solver` must be a solver such as"),
+        (dict(solver=0.1), r"`solver` must be a solver such as .*, got 0.1"),
+        (dict(key=jax.random.key(0)), "Give either `xs` to start from, or a `key`"),
+        (dict(bs=3), "Give either `xs` to start from, or a `key`"),
+        (dict(xs=None), "Give either `xs` to start from, or a `key`"),
+        (dict(xs={"v": jnp.ones(6)}), r"`xs` must have one array for each of \['v', 'h'\]"),
+        (dict(xs=two_layers().init_states(2)), r"For a batch use `ham.vectorize\(\)`"),
+        (dict(xs=None, key=jax.random.key(0), bs=2), r"For a batch use `ham.vectorize\(\)`"),
+        (dict(ham=two_layers().vectorize(), xs=None, key=jax.random.key(0)), "`bs` must be a whole number"),
+        (dict(ham=3), "`ham` must be a `HAM` or a `VectorizedHAM`, got int"),
+    ],
+)
+def test_retrieve_refuses_what_cannot_work(settings, message, untyped):
+    with pytest.raises(ValueError, match=message):
+        hmx.retrieve(**{"ham": two_layers(), "xs": two_layers().init_states(), **settings})
+
+
+@pytest.mark.parametrize("dt", [0, -0.1, float("inf"), float("nan"), True, np.float32(-1), jnp.ones(2), "a"])
+def test_euler_refuses_a_step_size(dt, untyped):
+    with pytest.raises(ValueError, match="`dt` must be a single number, positive and finite, got"):
+        hmx.Euler(dt)
