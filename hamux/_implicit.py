@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOT_AT_REST', 'FLAT', 'Value', 'State', 'LOSS_OF_TRACE', 'equation', 'solve', 'as_root', 'as_root_jvp',
-           'solve_or_refuse', 'known', 'known_jvp', 'unroll']
+           'solve_or_refuse', 'known', 'known_jvp', 'unroll', 'without_derivative', 'without_derivative_jvp']
 
 # %% ../nbs/05_gradients.qmd #imports
 import math
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from equinox.internal import nondifferentiable_backward
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
@@ -124,3 +125,18 @@ def unroll(
 LOSS_OF_TRACE = (
     "A loss of `trace` needs `retrieve(..., gradient='unrolled')`: an implicit gradient knows the end only."
 )
+
+
+@jax.custom_jvp
+def without_derivative(trace: PyTree[Array], source: PyTree) -> PyTree[Array]:
+    """`trace`, which comes from `source` and whose derivative by it is not known."""
+    return trace
+
+
+@without_derivative.defjvp
+def without_derivative_jvp(primals: tuple, tangents: tuple) -> tuple:
+    """The derivative of `without_derivative`: not a number, and an error if it goes backward."""
+    moved = [jnp.sum(t, dtype=jnp.float32) for t in jax.tree.leaves(tangents[1]) if t.dtype != jax.dtypes.float0]
+    unknown = nondifferentiable_backward(sum(moved), msg=LOSS_OF_TRACE)
+    dtrace = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan) * unknown.astype(a.dtype), primals[0])
+    return primals[0], dtrace

@@ -33,7 +33,7 @@ _all_ = ["Connection", "States", "legendre_transform"]  # what else is found in 
 
 # %% ../nbs/00_core.qmd #Lagrangian
 class Lagrangian(AbstractFunction):
-    """A scalar function of a layer's states, "*shape" -> "", with its parameters as keywords.
+    """A scalar function of the states of a layer, with its parameters as keywords.
 
     `Lagrangian(lagr_softmax, beta=2.0)` has a constant inverse temperature,
     `Lagrangian(lagr_softmax, beta=jnp.asarray(2.0))` one that can be learned; both are read as

@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from equinox.internal import nondifferentiable_backward
 from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
@@ -25,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ._checks import as_count, as_counts, as_number
 from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_arrays, as_held
 from ._energy import energy_tree, layer_activations
-from ._implicit import LOSS_OF_TRACE, as_root, known, unroll
+from ._implicit import as_root, known, unroll, without_derivative
 from ._numerics import coarsest_eps, dot, widen
 from ._wiring import Collection, Name, States, as_name, find, items, map_named
 from .core import HAM, VectorizedHAM
@@ -471,9 +470,8 @@ def _recall(memory: ClampedHAM, xs: States, solver: AbstractSolver, tol: Array, 
     inputs = memory, xs, solver, tol
     if plan.gradient == "unrolled":
         return _roll(*inputs, plan)
-    run = _roll(*(lax.stop_gradient(inputs) if plan.names is None else inputs), plan)
-    trace = nondifferentiable_backward(run.trace, msg=LOSS_OF_TRACE)  # forward, the steps' own
-    run = lax.stop_gradient(run)
+    run = lax.stop_gradient(_roll(*lax.stop_gradient(inputs), plan))
+    trace = without_derivative(run.trace, (memory, xs))
     end = as_root(run.point.xs, memory, xs, run.outcome == Outcome.CONVERGED)
     point = known(_evaluate, run.point, memory, end)
     return eqx.tree_at(lambda run: (run.point, run.trace), run, (point, trace), is_leaf=lambda a: a is None)

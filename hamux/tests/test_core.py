@@ -256,6 +256,7 @@ def test_fenchel_young():
         at = lambda x: jax.grad(L)(x)
         # E(xhat) >= <xhat, y> - L(y) for every y, with equality where y is the layer's own state.
         assert energy(at(x), x) > jnp.sum(at(x) * y) - L(y)
+        np.testing.assert_allclose(energy(at(x), x), jnp.sum(at(x) * x) - L(x), rtol=1e-5, atol=1e-6)
 
 
 def test_energies_add_up():
