@@ -85,7 +85,7 @@ a mask dropped, attention: test_masks
 - jnp.where(allowed[None], h, _MASKED)
 + h
 
-one key for two weights, attention: test_queries_and_keys_are_drawn_apart
+one key for two weights, attention: test_attention_starts_soft
 - jax.random.fold_in(key, i)
 + key
 
