@@ -6,6 +6,7 @@
 __all__ = ['Samples', 'sample']
 
 # %% ../nbs/06_sampling.qmd #imports
+import textwrap
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -126,7 +127,7 @@ class Samples(eqx.Module):
             f"{chains}{len(self.energies)} draws, {' to '.join(dict.fromkeys(share))} of the steps taken, "
             f"dt {spans[0] if self.acceptance.ndim else f'{self.dt:.3g}'}, energy {spans[1]}"
         )
-        return "\n".join(filter(None, [text, _standstill(self)]))
+        return "\n".join(textwrap.fill(line, 84) for line in (text, _standstill(self)) if line)
 
 
 def _standstill(samples: Samples) -> str:

@@ -1,6 +1,7 @@
 """How an API entry looks: heading, signature, docstring, arguments, methods. nbdev calls it as its `renderer`."""
 
 import ast
+import enum
 import importlib
 import inspect
 import io
@@ -79,6 +80,8 @@ class _Text(str):
 
 def _signature(sym: object, name: str) -> str:
     """`name(x, beta=1.0)`, without the types, which the table of arguments has."""
+    if inspect.isclass(sym) and issubclass(sym, enum.Enum):
+        return name  # whose members are not made by calls
     defaults = {p.name: _Text(_default(p, _written(sym))) for p in _parameters(sym) if p.default is not p.empty}
     plain = [p.replace(annotation=p.empty, default=defaults.get(p.name, p.empty)) for p in _parameters(sym)]
     return f"{name}{inspect.Signature(plain)}"
@@ -149,7 +152,8 @@ def _written(sym: object) -> dict[str, tuple[str, str, str]]:
         for node in tree.body:
             if isinstance(node, ast.AnnAssign):
                 comment = comments.get(node.end_lineno, "")
-                fields[ast.unparse(node.target)] = (_type(node.annotation), "", comment)
+                default = "" if node.value is None or isinstance(node.value, ast.Call) else ast.unparse(node.value)
+                fields[ast.unparse(node.target)] = (_type(node.annotation), default, comment)
     return fields
 
 

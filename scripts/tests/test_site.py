@@ -1,6 +1,8 @@
 """The site: what `prepare` hands to the renderer, API entries, live preview, and that every check can fail."""
 
 import configparser
+import dataclasses
+import enum
 import json
 import shutil
 import socket
@@ -334,6 +336,24 @@ def test_an_entry_has_signature_docstring_arguments_and_methods():
         '| <a id="layer.again"></a>`again(x, *more, **options)` | another name for `run` |\n'
         '| <a id="layer.width"></a>`width` | The width. |\n\n:::\n'
     )
+
+
+class Colour(enum.IntEnum):
+    """A choice."""
+
+    RED = 0
+
+
+@dataclasses.dataclass
+class Choice:
+    """One of them."""
+
+    colour: int = Colour.RED  # which
+
+
+def test_an_entry_has_defaults_as_they_are_written_and_no_call_of_a_choice():
+    assert entry(Colour).startswith("### Colour\n\n::: {.api}\n\n```python\nColour\n```\n\nA choice.\n")
+    assert "Choice(colour=Colour.RED)" in entry(Choice) and "| `Colour.RED` | which |" in entry(Choice)
 
 
 def test_an_entry_can_show_the_code():
