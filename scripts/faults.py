@@ -161,7 +161,7 @@ too little noise: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_m
 - jnp.sqrt(2 * step) * noise
 + jnp.sqrt(step) * noise
 
-temperature lost: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians
+temperature lost: test_a_step_near_zero_temperature_is_that_of_the_dynamics
 - step = temperature * dt *
 + step = dt *
 """

@@ -7,6 +7,7 @@ __all__ = ['layered', 'field', 'quadrature', 'standard_errors', 'mixture',
            'test_the_warm_up_is_thrown_away_and_the_step_size_kept',
            'test_a_step_that_is_too_long_is_told_and_none_tunes_itself', 'test_a_temperature_for_each_chain',
            'test_sampling_a_part', 'test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians',
+           'test_a_step_near_zero_temperature_is_that_of_the_dynamics',
            'test_rectified_neurons_have_the_density_of_what_is_up', 'test_samples_in_words',
            'test_samples_keep_their_type', 'test_temperatures_and_steps_are_not_traced_again',
            'test_samples_that_cannot_be_drawn_are_refused', 'test_settings_of_chains_are_refused',
@@ -155,6 +156,13 @@ def test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaus
         means = f(x).mean(0)
         off = (means.mean(0) - exact) / (means.std(0, ddof=1) / n**0.5)
         assert jnp.abs(off).max() < 4, (name, off)
+
+
+def test_a_step_near_zero_temperature_is_that_of_the_dynamics():
+    ham = HAM([NeuronLayer(lagr_identity, 3, tau=2.0)], [BiasSynapse(normal(0, 3))], [((0,), 0)])
+    xs = [normal(1, 3)]
+    cold = hmx.sample(ham, xs, jax.random.key(2), 1e-8, 0.1, draws=1, warmup=0)
+    np.testing.assert_allclose(cold.xs[0][0], hmx.step(ham, xs, 0.1)[0], atol=1e-3)
 
 
 def test_rectified_neurons_have_the_density_of_what_is_up():
