@@ -93,7 +93,7 @@ class NeuronLayer(eqx.Module):
         dtype: DTypeLike | None = None,  # JAX's default float
         key: PRNGKeyArray | None = None,  # for a random state; None for zeros
     ) -> Float[Array, "..."]:
-        """A state, of shape "*shape", or "bs *shape" with a batch size.
+        """A state, of shape `*shape`, or `bs *shape` with a batch size.
 
         It is zero, or standard normal where there is a `key`: at zero many energies have a saddle.
         """
