@@ -6,6 +6,7 @@
 __all__ = ['AbstractListNames', 'move', 'AbstractListForm']
 
 # %% ../nbs/93_list_form.qmd #imports
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -15,29 +16,27 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_key
-from ._wiring import States, as_like, map_named
+from ._wiring import Collection, Hypergraph, States, as_like, map_named
 
 # %% ../nbs/93_list_form.qmd #AbstractListNames
-class AbstractListNames:
+class AbstractListNames(Hypergraph):
     """What a memory is and knows, in the words of those who count its layers."""
 
-    neurons: Any
-    hypersynapses: Any
-    activations: Any
-    neuron_energies: Any
-    connection_energies: Any
-    dEdact: Any
+    activations: Callable[..., States]
+    neuron_energies: Callable[..., Collection[Array]]
+    connection_energies: Callable[..., list[Array]]
+    dEdact: Callable[..., Any]
 
     layers = property(lambda self: self.neurons, doc="The neuron layers.")
     synapses = property(lambda self: self.hypersynapses, doc="The hypersynapses.")
     n_layers = property(lambda self: len(self.neurons), doc="The number of layers.")
 
     @property
-    def layer_taus(self) -> Any:
+    def layer_taus(self) -> Collection[float]:
         """The time constant of each layer."""
         return map_named(lambda layer: layer.tau, self.neurons)
 
-    def alphas(self, dt: ArrayLike) -> Any:
+    def alphas(self, dt: ArrayLike) -> Collection[ArrayLike]:
         """The step size `dt / tau` of each layer."""
         return map_named(lambda tau: dt / tau, self.layer_taus)
 
@@ -73,9 +72,9 @@ def move(x: Array, update: Array, alpha: ArrayLike, mask: Any) -> Array:
 class AbstractListForm(AbstractListNames):
     """What a memory does, in the words of those who count its layers."""
 
-    init_states: Any
-    init_params: Any
-    vectorize: Any
+    init_states: Callable[..., States]
+    init_params: Callable[[PRNGKeyArray], Any]
+    vectorize: Callable[[], Any]
 
     def init_states_and_params(
         self,

@@ -20,16 +20,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import _checks as check
-from ._energy import Hypergraph, connection_energies, energy_gradient, energy_tree
-from ._energy import layer_activations, legendre_transform, neuron_energies, total_energy
+from ._energy import connection_energies, energy_gradient, energy_tree, layer_activations
+from ._energy import legendre_transform, neuron_energies, total_energy
 from ._list_form import AbstractListForm
 from ._parameters import AbstractFunction, as_module, as_weights
-from ._wiring import Collection, Connection, States, as_collection, as_connections, as_states
-from ._wiring import check_batch, draw, find, initial_state, is_ready, items, map_named, split_key
-
-# %% ../nbs/00_core.qmd #_all_
-#| code-fold: true
-_all_ = ["Connection", "States", "legendre_transform"]  # what else is found in this module
+from ._wiring import Collection, Connection, EnergyTree, Hypergraph, States, as_collection
+from ._wiring import as_connections, as_states, check_batch, draw, find, initial_state, is_ready
+from ._wiring import items, map_named, split_key
 
 # %% ../nbs/00_core.qmd #Lagrangian
 class Lagrangian(AbstractFunction):
@@ -41,7 +38,7 @@ class Lagrangian(AbstractFunction):
     in the same way. Raises `ValueError` for a constant that is not hashable, or is traced.
     """
 
-    __init__ = AbstractFunction.__init__
+    __init__ = AbstractFunction.__init__  # said once more for type checkers
 
 # %% ../nbs/00_core.qmd #as_lagrangian
 def as_lagrangian(
@@ -59,7 +56,7 @@ class NeuronLayer(eqx.Module):
 
     lagrangian: Callable = eqx.field(converter=as_lagrangian)  # "*shape" -> "", convex
     shape: tuple[int, ...] = eqx.field(static=True, converter=partial(check.as_counts, "shape"))
-    tau: float = eqx.field(static=True, default=1.0, converter=check.as_tau)  # time constant, positive
+    tau: float = eqx.field(static=True, default=1.0, converter=check.as_tau)  # time constant
 
     def __check_init__(self):
         name = f"`lagrangian` on a layer of shape {self.shape}"
@@ -135,7 +132,9 @@ class LinearSynapse(eqx.Module):
     def __check_init__(self):
         check.check_ndim("W", self.W, 2)
 
-    def __call__(self, xhat1: Float[Array, "... D1"], xhat2: Float[Array, "... D2"]) -> Float[Array, ""]:
+    def __call__(
+        self, xhat1: Float[Array, "... D1"], xhat2: Float[Array, "... D2"]
+    ) -> Float[Array, ""]:
         shape1, shape2 = jnp.shape(xhat1), jnp.shape(xhat2)
         if (*shape1[-1:], *shape2[-1:]) != self.W.shape or shape1[:-1] != shape2[:-1]:
             D1, D2 = self.W.shape
@@ -164,6 +163,10 @@ class LinearSynapse(eqx.Module):
 class AbstractHAM(AbstractListForm, eqx.Module):
     """The energies of a hypergraph, of one sample or of a batch."""
 
+    n_neurons = property(lambda self: len(self.neurons), doc="The number of layers.")
+    n_hypersynapses = property(lambda self: len(self.hypersynapses), doc="The number of hypersynapses.")
+    n_connections = property(lambda self: len(self.connections), doc="The number of connections.")
+
     @abstractmethod
     def enter(self, f: Callable, **collections: States) -> Any:
         """`f(ham, ...)` of these collections, once they have been checked."""
@@ -172,7 +175,7 @@ class AbstractHAM(AbstractListForm, eqx.Module):
         """The activations of all layers at the states `xs`."""
         return self.enter(layer_activations, xs=xs)
 
-    def neuron_energies(self, xhats: States, xs: States) -> Collection:
+    def neuron_energies(self, xhats: States, xs: States) -> Collection[Array]:
         """The energy of each layer, a collection of scalars like the states."""
         return self.enter(neuron_energies, xhats=xhats, xs=xs)
 
@@ -180,14 +183,15 @@ class AbstractHAM(AbstractListForm, eqx.Module):
         """The energy of each connection, a list of scalars in the order of `connections`."""
         return self.enter(connection_energies, xhats=xhats)
 
-    def energy_tree(self, xhats: States, xs: States) -> dict[str, Any]:
+    def energy_tree(self, xhats: States, xs: States) -> EnergyTree:
         """Every energy by itself: `{"neurons": ..., "connections": ...}`."""
         return self.enter(energy_tree, xhats=xhats, xs=xs)
 
     def energy(self, xhats: States, xs: States | None = None) -> Float[Array, "*batch"]:
         """The total energy; `energy(xs)` is short for `energy(activations(xs), xs)`."""
         if xs is None:
-            return self.enter(lambda ham, xs: total_energy(ham, layer_activations(ham, xs), xs), xs=xhats)
+            of_states = lambda ham, xs: total_energy(ham, layer_activations(ham, xs), xs)
+            return self.enter(of_states, xs=xhats)
         return self.enter(total_energy, xhats=xhats, xs=xs)
 
     def dEdact(
@@ -201,7 +205,8 @@ class AbstractHAM(AbstractListForm, eqx.Module):
         return (energy, gradient) if return_energy else gradient
 
 # %% ../nbs/00_core.qmd #_as_neurons
-def _as_neurons(values: Any) -> Any:
+#| code-fold: true
+def _as_neurons(values: object) -> Collection[NeuronLayer]:
     """`values` as a dict or list of at least one `NeuronLayer`."""
     values = as_collection("neurons", values)
     for name, layer in items(values):
@@ -212,16 +217,28 @@ def _as_neurons(values: Any) -> Any:
     return values
 
 
-def _as_hypersynapses(values: Any) -> Any:
+def _as_hypersynapses(values: object) -> Collection[Callable]:
     """`values` as a dict or list of modules whose leaves are all parameters."""
     values = as_collection("hypersynapses", values)
     for name, synapse in items(values):
         values[name] = as_hypersynapse(f"`hypersynapses[{name!r}]`", synapse)
     return values
 
+# %% ../nbs/00_core.qmd #_with_params
+#| code-fold: true
+def _with_params(
+    synapse: Callable, key: PRNGKeyArray | None, *shapes: tuple[int, ...]
+) -> Callable:
+    """`synapse`, or what it draws for these layers if it is not ready; shapes only without a `key`."""
+    if is_ready(synapse, *shapes):
+        return synapse
+    drawn = lambda key: as_hypersynapse("What `init_params` returns", draw(synapse, key, *shapes))
+    return jax.eval_shape(drawn, jax.random.key(0)) if key is None else drawn(key)
+
 # %% ../nbs/00_core.qmd #_check_connections
+#| code-fold: true
 def _check_connections(ham: Hypergraph) -> None:
-    """Refuse connections whose layers their hypersynapse cannot take, and hypersynapses without any."""
+    """Refuse connections that their hypersynapse cannot take, and hypersynapses without any."""
     drawn = {}  # a shared hypersynapse gets its parameters from its first connection
     for i, (layers, name) in enumerate(ham.connections):
         where = f"`connections[{i}]`"
@@ -241,14 +258,6 @@ def _check_connections(ham: Hypergraph) -> None:
     if unused := [name for name, _ in items(ham.hypersynapses) if name not in drawn]:
         raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
 
-
-def _with_params(synapse: Callable, key: PRNGKeyArray | None, *shapes: tuple[int, ...]) -> Callable:
-    """`synapse`, or if it is not ready, what it draws for these layers; its shapes only without a `key`."""
-    if is_ready(synapse, *shapes):
-        return synapse
-    drawn = lambda key: as_hypersynapse("What `init_params` returns", draw(synapse, key, *shapes))
-    return jax.eval_shape(drawn, jax.random.key(0)) if key is None else drawn(key)
-
 # %% ../nbs/00_core.qmd #HAM
 class HAM(AbstractHAM):
     """A hypergraph of neuron layers and hypersynapses with one total energy.
@@ -262,16 +271,13 @@ class HAM(AbstractHAM):
     hypersynapses: dict[str, Callable] | list[Callable] = eqx.field(converter=_as_hypersynapses)
     connections: tuple[Connection, ...] = eqx.field(static=True, converter=as_connections)
 
-    n_neurons = property(lambda self: len(self.neurons), doc="The number of layers.")
-    n_hypersynapses = property(lambda self: len(self.hypersynapses), doc="The number of hypersynapses.")
-    n_connections = property(lambda self: len(self.connections), doc="The number of connections.")
-
     def __check_init__(self):
         _check_connections(self)
 
     def enter(self, f: Callable, **collections: States) -> Any:
         """`f(ham, ...)` of these collections, once they have been checked."""
-        return f(self, **{name: as_states(name, a, self.neurons) for name, a in collections.items()})
+        checked = {name: as_states(name, a, self.neurons) for name, a in collections.items()}
+        return f(self, **checked)
 
     def init_states(
         self,
@@ -297,7 +303,8 @@ class HAM(AbstractHAM):
         for layers, name in self.connections:  # where there are several, the first one draws
             shapes = [neurons[layer].shape for layer in layers]
             synapses[name] = _with_params(synapses[name], keys[name], *shapes)
-        return HAM(self.neurons, map_named(lambda _, new: new, self.hypersynapses, synapses), self.connections)
+        hypersynapses = map_named(lambda _, drawn: drawn, self.hypersynapses, synapses)
+        return HAM(self.neurons, hypersynapses, self.connections)
 
     def vectorize(self) -> "VectorizedHAM":
         """The same memory, with a leading batch axis on all that comes in and goes out."""
@@ -316,9 +323,6 @@ class VectorizedHAM(AbstractHAM):
     neurons = property(lambda self: self.ham.neurons, doc="The neuron layers.")
     hypersynapses = property(lambda self: self.ham.hypersynapses, doc="The hypersynapses.")
     connections = property(lambda self: self.ham.connections, doc="The connections.")
-    n_neurons = property(lambda self: self.ham.n_neurons, doc="The number of layers.")
-    n_hypersynapses = property(lambda self: self.ham.n_hypersynapses, doc="The number of hypersynapses.")
-    n_connections = property(lambda self: self.ham.n_connections, doc="The number of connections.")
 
     def __check_init__(self):
         if not isinstance(self.ham, HAM):
@@ -326,9 +330,9 @@ class VectorizedHAM(AbstractHAM):
 
     def enter(self, f: Callable, **collections: States) -> Any:
         """`f(ham, ...)` of each sample in these collections, once they have been checked."""
-        collections = {name: as_states(name, a, self.neurons, True) for name, a in collections.items()}
-        check_batch("`xhats` and `xs`", *jax.tree.leaves(collections))
-        return jax.vmap(lambda collections: f(self.ham, **collections))(collections)
+        checked = {k: as_states(k, a, self.neurons, batch=True) for k, a in collections.items()}
+        check_batch("`xhats` and `xs`", *jax.tree.leaves(checked))
+        return jax.vmap(lambda checked: f(self.ham, **checked))(checked)
 
     def init_states(
         self,
@@ -351,11 +355,13 @@ class VectorizedHAM(AbstractHAM):
         """The memory without its batch axis."""
         return self.ham
 
-# %% ../nbs/00_core.qmd #_MOVED
+# %% ../nbs/00_core.qmd #_all_
+_all_ = ["Connection", "States", "legendre_transform"]
 _MOVED = {"BiasSynapse": "synapses", "LinearSynapseWithBias": "synapses", "ConvSynapse": "conv"}
+__all__ += list(_MOVED)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     """What `from hamux.core import name` finds where it is not in this module."""
     if name in _MOVED:
         return getattr(import_module(f"hamux.{_MOVED[name]}"), name)
