@@ -61,7 +61,8 @@ def as_tau(tau: Any) -> float:
 # %% ../nbs/91_checks.qmd #as_number
 def as_number(name: str, value: Any, zero: bool = False) -> Array:
     """`value` as a floating-point array, positive and finite, or `zero`; of strong type."""
-    good = eqx.is_array_like(value) and jnp.shape(value) == () and jnp.result_type(value) != jnp.bool_
+    good = eqx.is_array_like(value) and jnp.shape(value) == ()
+    good = good and jnp.result_type(value) != jnp.bool_
     if good and not isinstance(value, Tracer):
         good = 0.0 < float(value) < inf or (zero and float(value) == 0.0)
     if not good:
@@ -93,7 +94,9 @@ def check_key(name: str, key: Any) -> None:
             return
         if key.dtype == jnp.uint32 and key.ndim == 1:
             return
-    raise ValueError(f"`{name}` must be a single random key, as in `jax.random.key(0)`, got {key!r}.")
+    raise ValueError(
+        f"`{name}` must be a single random key, as in `jax.random.key(0)`, got {key!r}."
+    )
 
 # %% ../nbs/91_checks.qmd #energy_shape
 def energy_shape(name: str, energy: Callable, *shapes: tuple[int, ...]) -> jax.ShapeDtypeStruct:
@@ -115,7 +118,7 @@ def energy_shape(name: str, energy: Callable, *shapes: tuple[int, ...]) -> jax.S
 # %% ../nbs/91_checks.qmd #error_if
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def error_if(x: Array, failed: Bool[Array, "..."], message: str) -> Array:
-    """`x`, or a `RuntimeError` with this message where the running program finds that it has `failed`."""
+    """`x`, or a `RuntimeError` with this message if the running program has `failed`."""
 
     def fail(_):
         raise RuntimeError(message)

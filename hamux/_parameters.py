@@ -7,7 +7,7 @@ __all__ = ['Synapse', 'as_constant', 'is_key', 'constant_key', 'Structure', 'as_
            'as_array', 'as_module', 'as_weights', 'fill', 'weights_of']
 
 # %% ../nbs/90_parameters.qmd #imports-2
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, partial
 from operator import attrgetter
 from types import FunctionType, ModuleType
@@ -18,16 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, PyTree
 
 # %% ../nbs/90_parameters.qmd #as_constant
-def as_constant(leaf: Any) -> Any:
+def as_constant(leaf: object) -> Any:
     """`leaf` as it is compared: an array as a copy in NumPy, which nobody can change or trace."""
     if isinstance(leaf, Tracer):
         raise ValueError(
-            f"What is no floating-point array is a constant of the model, got {leaf.dtype} values that are "
-            "traced. Make them outside of the transformed function; numbers with NumPy, and a random key "
-            "under `jax.ensure_compile_time_eval()`."
+            f"What is no floating-point array is a constant of the model, got {leaf.dtype} values "
+            "that are traced. Make them outside of the transformed function; numbers with NumPy, "
+            "and a random key under `jax.ensure_compile_time_eval()`."
         )
     if not isinstance(leaf, jax.Array | np.ndarray) or is_key(leaf):
         return leaf
@@ -36,19 +37,20 @@ def as_constant(leaf: Any) -> Any:
     return array
 
 
-def is_key(leaf: Any) -> bool:
+def is_key(leaf: object) -> bool:
     """Whether `leaf` is an array of random keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 # %% ../nbs/90_parameters.qmd #constant_key
-def constant_key(leaf: Any) -> Any:
+def constant_key(leaf: Any) -> tuple[Hashable, ...]:
     """What tells the constant `leaf` from all others, and is hashable."""
     if is_key(leaf):
         with jax.ensure_compile_time_eval():
             return str(leaf.dtype), leaf.shape, np.asarray(jax.random.key_data(leaf)).tobytes()
     if isinstance(leaf, np.ndarray):
         return leaf.shape, str(leaf.dtype), leaf.tobytes()
-    return type(leaf), leaf.hex() if isinstance(leaf, float) else leaf  # NaN equals itself, 0.0 is not -0.0
+    # NaN equals itself, and 0.0 is not -0.0.
+    return type(leaf), leaf.hex() if isinstance(leaf, float) else leaf
 
 # %% ../nbs/90_parameters.qmd #Structure
 class Structure:
@@ -57,7 +59,7 @@ class Structure:
     Raises `ValueError` for what is not hashable, and for an array that is traced.
     """
 
-    def __init__(self, tree: Any):
+    def __init__(self, tree: PyTree):
         self.tree = jax.tree.map(as_constant, tree)
         try:
             hash(self.key)
@@ -67,7 +69,7 @@ class Structure:
             ) from None
 
     @cached_property
-    def key(self) -> tuple:
+    def key(self) -> tuple[Hashable, ...]:
         """The shape of the tree and what its leaves are."""
         leaves, structure = jax.tree.flatten(self.tree)
         return structure, *map(constant_key, leaves)
@@ -85,20 +87,21 @@ class Structure:
         return repr(self.tree)
 
 # %% ../nbs/90_parameters.qmd #as_leaf
-def as_leaf(a: Any) -> Any:
-    """A floating-point array as JAX's, of strong type, a NumPy scalar as a number, the rest as it is."""
+def as_leaf(a: object) -> Any:
+    """A floating-point array as JAX's, of strong type, a NumPy scalar as a number, else `a` itself."""
     if isinstance(a, jax.Array | np.ndarray) and jnp.issubdtype(a.dtype, jnp.inexact):
         a = jnp.asarray(a)
         return a.astype(a.dtype)
     return a.item() if isinstance(a, np.generic) else a
 
 # %% ../nbs/90_parameters.qmd #check_visible
-def check_visible(tree: Any) -> None:
+def check_visible(tree: PyTree) -> None:
     """Refuse objects whose arrays JAX cannot see."""
     for leaf in jax.tree.leaves(tree):
         owner = getattr(leaf, "__self__", leaf)  # of a method
-        hidden = {} if isinstance(owner, FunctionType | ModuleType | type) else getattr(owner, "__dict__", {})
-        if not isinstance(owner, jax.Array | np.ndarray) and any(map(eqx.is_array, jax.tree.leaves(hidden))):
+        if isinstance(owner, jax.Array | np.ndarray | FunctionType | ModuleType | type):
+            continue
+        if any(map(eqx.is_array, jax.tree.leaves(getattr(owner, "__dict__", {})))):
             raise ValueError(
                 f"An object of class {type(owner).__name__} holds arrays that JAX does not see. "
                 "Make the class an `eqx.Module`."
@@ -108,7 +111,7 @@ def check_visible(tree: Any) -> None:
 class AbstractFunction(eqx.Module):
     """A function and its keywords: floating-point arrays are parameters, the rest is structure."""
 
-    params: tuple[Any, dict[str, Any]]
+    params: tuple[PyTree, dict[str, PyTree]]
     constants: Structure = eqx.field(static=True)
 
     def __init__(
@@ -134,12 +137,12 @@ class AbstractFunction(eqx.Module):
         return self.whole[0]
 
     @property
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self) -> dict[str, PyTree]:
         """The keywords by name, parameters and constants alike."""
         return self.whole[1]
 
     @property
-    def whole(self) -> tuple[Callable, dict[str, Any]]:
+    def whole(self) -> tuple[Callable, dict[str, PyTree]]:
         """The function and its keywords."""
         return eqx.combine(self.params, jax.tree.map(as_array, self.constants.tree))
 
@@ -147,8 +150,8 @@ class AbstractFunction(eqx.Module):
         function, keywords = self.whole
         return function(*args, **keywords)
 
-
-def as_array(leaf: Any) -> Any:
+# %% ../nbs/90_parameters.qmd #as_array
+def as_array(leaf: object) -> Any:
     """An array of NumPy's as one of JAX's that is known even in a trace, the rest as it is."""
     if not isinstance(leaf, np.ndarray):
         return leaf
@@ -156,7 +159,7 @@ def as_array(leaf: Any) -> Any:
         return jnp.asarray(leaf)
 
 # %% ../nbs/90_parameters.qmd #as_module
-def as_module(name: str, function: Any, wrap: Callable) -> Any:
+def as_module(name: str, function: Callable, wrap: Callable[[Any], Callable]) -> Callable:
     """`function` as a module whose leaves are all parameters; errors call it `name`."""
     if isinstance(function, eqx.Module) and callable(function):
         function = jax.tree.map(as_leaf, function)
@@ -168,15 +171,20 @@ def as_module(name: str, function: Any, wrap: Callable) -> Any:
         raise ValueError(f"{name}: {error}") from None
 
 # %% ../nbs/90_parameters.qmd #as_weights
-def as_weights(a: Any, name: str = "Weights") -> Any:
-    """`a` as a floating-point array, or None where there is none yet; errors call it `name`."""
+def as_weights(
+    a: ArrayLike | Sequence | None,  # numbers; None for weights that are not drawn yet
+    name: str = "Weights",  # what errors call it
+) -> Any:
+    """`a` as a floating-point array, or None where there is none yet."""
     if a is None:
         return None
     a = jnp.asarray(a)
     if jnp.issubdtype(a.dtype, jnp.integer):
         return a.astype(float)
     if not jnp.issubdtype(a.dtype, jnp.floating):
-        raise ValueError(f"{name} must be arrays of real numbers, got {a.dtype}. Try `.astype(float)`.")
+        raise ValueError(
+            f"{name} must be arrays of real numbers, got {a.dtype}. Try `.astype(float)`."
+        )
     return a
 
 # %% ../nbs/90_parameters.qmd #Synapse
@@ -191,8 +199,8 @@ def fill(synapse: Synapse, **draws: Callable[[], Array]) -> Synapse:
             synapse = eqx.tree_at(where, synapse, draw(), is_leaf=lambda a: a is None)
     return synapse
 
-
-def weights_of(synapse: Any, name: str) -> Array:
+# %% ../nbs/90_parameters.qmd #weights_of
+def weights_of(synapse: object, name: str) -> Array:
     """The weights of `synapse` called `name`; a `ValueError` if there are none yet."""
     if (weights := getattr(synapse, name)) is None:
         raise ValueError(

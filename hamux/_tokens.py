@@ -13,7 +13,7 @@ def tokens(xhat: Array) -> Array:
     """An activation as tokens, one row each: all axes but the last one are flattened."""
     return xhat.reshape(-1, xhat.shape[-1])
 
-
+# %% ../nbs/03_synapses.qmd #count_tokens
 def count_tokens(
     synapse: object, *shapes: tuple[int, ...], axes: int = 2, least: int = 1
 ) -> list[tuple[int, int]]:

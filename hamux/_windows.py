@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ._checks import as_counts
 
 # %% ../nbs/03b_conv.qmd #Sizes
-Sizes: TypeAlias = int | np.integer | Sequence[int] | Array | np.ndarray  # one, or one for each axis
+Sizes: TypeAlias = int | np.integer | Sequence[int] | Array | np.ndarray  # one, or one per axis
 Padding: TypeAlias = str | Sizes | Sequence[Sizes]  # "SAME", "VALID", or (low, high) for each axis
 
 
@@ -45,18 +45,18 @@ def check_spatial(what: str, n: int, *shapes: tuple[int, ...]) -> None:
                 f"{batch if len(shape) == n + 2 else ''}"
             )
 
-
+# %% ../nbs/03b_conv.qmd #check_made
 def check_made(
     what: str, shape1: tuple[int, ...], made: tuple[int, ...], shape2: tuple[int, ...]
 ) -> None:
     """Refuse a second activation of another shape than what is `made` of the first."""
     if 0 in made:
         raise ValueError(
-            f"{what} an activation of shape {shape1} is empty, of shape {made}: the window is larger "
-            "than what it moves over. Make the first layer larger, or use `padding='SAME'`."
+            f"{what} an activation of shape {shape1} is empty, of shape {made}: the window is "
+            "larger than what it moves over. Make the first layer larger, or use `padding='SAME'`."
         )
     if made != shape2:
         raise ValueError(
-            f"{what} an activation of shape {shape1} has shape {made}, but the second activation has "
-            f"shape {shape2}. Instead of {shape2} the second layer takes {made}."
+            f"{what} an activation of shape {shape1} has shape {made}, but the second activation "
+            f"has shape {shape2}. Instead of {shape2} the second layer takes {made}."
         )

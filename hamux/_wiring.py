@@ -202,7 +202,7 @@ def as_states(
         check_batch(f"The arrays in `{name}`", *(x for _, x in items(values)))
     return values
 
-
+# %% ../nbs/92_wiring.qmd #check_state
 def check_state(where: str, x: Array, wanted: tuple[int, ...], batch: bool) -> None:
     """Refuse an array that is no state of shape `wanted`, or no batch of them."""
     check_floating(where, x)

@@ -86,8 +86,10 @@ class _AbstractAttention(eqx.Module):
 
     heads: int = eqx.field(static=True, converter=partial(as_count, "heads"))
     head_dim: int = eqx.field(static=True, converter=partial(as_count, "head_dim"))
-    lagrangian: Callable = eqx.field(default=None)  # "keys" -> ""; None: softmax, beta = head_dim**-0.5
-    mask: Structure | None = eqx.field(static=True, default=None, converter=_as_mask)  # boolean: who sees whom
+    lagrangian: Callable = eqx.field(default=None)  # "keys" -> ""; None: softmax, scaled
+    mask: Structure | None = eqx.field(
+        static=True, default=None, converter=_as_mask
+    )  # boolean, "queries keys": who sees whom
     Wq: Float[Array, "heads head_dim D1"] | None = eqx.field(default=None, converter=as_weights)
     Wk: Float[Array, "heads head_dim D2"] | None = eqx.field(default=None, converter=as_weights)
 

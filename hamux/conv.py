@@ -61,7 +61,7 @@ class _AbstractConvolution(eqx.Module):
 
     def __init__(
         self,
-        filter: Sizes,  # its size, a number is a square; or "channels_out channels_in *filter_shape"
+        filter: Sizes,  # its size (a number: a square), or "channels_out channels_in *filter_shape"
         strides: Sizes = 1,
         padding: Padding = "SAME",  # or "VALID", a number, or one (low, high) pair for each axis
         dilation: Sizes = 1,  # holes in the filter
@@ -83,8 +83,8 @@ class _AbstractConvolution(eqx.Module):
         W, n = weights_of(self, "W"), len(self.filter_shape)
         if x.ndim != n + 2 or x.shape[-1] != W.shape[1]:
             raise ValueError(
-                f"A filter `W` of shape {W.shape} convolves a batch of activations with {n} spatial "
-                f"axes and {W.shape[1]} channels last, got shape {x.shape}."
+                f"A filter `W` of shape {W.shape} convolves a batch of activations with {n} "
+                f"spatial axes and {W.shape[1]} channels last, got shape {x.shape}."
             )
         return _convolve(self, W, x)
 

@@ -163,9 +163,9 @@ class LinearSynapse(eqx.Module):
 class AbstractHAM(AbstractListForm, eqx.Module):
     """The energies of a hypergraph, of one sample or of a batch."""
 
-    n_neurons = property(lambda self: len(self.neurons), doc="The number of layers.")
-    n_hypersynapses = property(lambda self: len(self.hypersynapses), doc="The number of hypersynapses.")
-    n_connections = property(lambda self: len(self.connections), doc="The number of connections.")
+    n_neurons = property(lambda self: len(self.neurons), doc="How many layers.")
+    n_hypersynapses = property(lambda self: len(self.hypersynapses), doc="How many hypersynapses.")
+    n_connections = property(lambda self: len(self.connections), doc="How many connections.")
 
     @abstractmethod
     def enter(self, f: Callable, **collections: States) -> Any:
@@ -224,40 +224,6 @@ def _as_hypersynapses(values: object) -> Collection[Callable]:
         values[name] = as_hypersynapse(f"`hypersynapses[{name!r}]`", synapse)
     return values
 
-# %% ../nbs/00_core.qmd #_with_params
-#| code-fold: true
-def _with_params(
-    synapse: Callable, key: PRNGKeyArray | None, *shapes: tuple[int, ...]
-) -> Callable:
-    """`synapse`, or what it draws for these layers if it is not ready; shapes only without a `key`."""
-    if is_ready(synapse, *shapes):
-        return synapse
-    drawn = lambda key: as_hypersynapse("What `init_params` returns", draw(synapse, key, *shapes))
-    return jax.eval_shape(drawn, jax.random.key(0)) if key is None else drawn(key)
-
-# %% ../nbs/00_core.qmd #_check_connections
-#| code-fold: true
-def _check_connections(ham: Hypergraph) -> None:
-    """Refuse connections that their hypersynapse cannot take, and hypersynapses without any."""
-    drawn = {}  # a shared hypersynapse gets its parameters from its first connection
-    for i, (layers, name) in enumerate(ham.connections):
-        where = f"`connections[{i}]`"
-        synapse = find(f"The hypersynapse of {where}", name, ham.hypersynapses)
-        shapes = [find(f"A layer of {where}", n, ham.neurons).shape for n in layers]
-        joined = ", ".join(f"{n!r} {shape}" for n, shape in zip(layers, shapes, strict=True))
-        where = f"Hypersynapse {name!r} of {where} with layers {joined}"
-        try:
-            if name not in drawn:
-                drawn[name] = _with_params(synapse, None, *shapes)
-        except ValueError as error:
-            raise ValueError(f"{where} cannot take layers of these shapes. {error}") from error
-        except Exception as error:  # whatever a user's method may raise
-            kind = type(error).__name__
-            raise ValueError(f"{where} cannot get its parameters. {kind}: {error}") from error
-        check.energy_shape(where, drawn[name], *shapes)
-    if unused := [name for name, _ in items(ham.hypersynapses) if name not in drawn]:
-        raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
-
 # %% ../nbs/00_core.qmd #HAM
 class HAM(AbstractHAM):
     """A hypergraph of neuron layers and hypersynapses with one total energy.
@@ -313,6 +279,40 @@ class HAM(AbstractHAM):
     def unvectorize(self) -> "HAM":
         """This memory, which has no batch axis."""
         return self
+
+# %% ../nbs/00_core.qmd #_check_connections
+#| code-fold: true
+def _check_connections(ham: Hypergraph) -> None:
+    """Refuse connections that their hypersynapse cannot take, and hypersynapses without any."""
+    drawn = {}  # a shared hypersynapse gets its parameters from its first connection
+    for i, (layers, name) in enumerate(ham.connections):
+        where = f"`connections[{i}]`"
+        synapse = find(f"The hypersynapse of {where}", name, ham.hypersynapses)
+        shapes = [find(f"A layer of {where}", n, ham.neurons).shape for n in layers]
+        joined = ", ".join(f"{n!r} {shape}" for n, shape in zip(layers, shapes, strict=True))
+        where = f"Hypersynapse {name!r} of {where} with layers {joined}"
+        try:
+            if name not in drawn:
+                drawn[name] = _with_params(synapse, None, *shapes)
+        except ValueError as error:
+            raise ValueError(f"{where} cannot take layers of these shapes. {error}") from error
+        except Exception as error:  # whatever a user's method may raise
+            kind = type(error).__name__
+            raise ValueError(f"{where} cannot get its parameters. {kind}: {error}") from error
+        check.energy_shape(where, drawn[name], *shapes)
+    if unused := [name for name, _ in items(ham.hypersynapses) if name not in drawn]:
+        raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
+
+# %% ../nbs/00_core.qmd #_with_params
+#| code-fold: true
+def _with_params(
+    synapse: Callable, key: PRNGKeyArray | None, *shapes: tuple[int, ...]
+) -> Callable:
+    """`synapse`, or what it draws if it is not ready: only its shapes if there is no `key`."""
+    if is_ready(synapse, *shapes):
+        return synapse
+    drawn = lambda key: as_hypersynapse("What `init_params` returns", draw(synapse, key, *shapes))
+    return jax.eval_shape(drawn, jax.random.key(0)) if key is None else drawn(key)
 
 # %% ../nbs/00_core.qmd #VectorizedHAM
 class VectorizedHAM(AbstractHAM):

@@ -93,7 +93,7 @@ def _as_axis(axis: int | None) -> int | None:
         raise ValueError(f"`axis` must be None, to flatten, or -1, the last axis, got {axis!r}.")
     return axis
 
-
+# %% ../nbs/03_synapses.qmd #_sizes
 def _sizes(
     synapse: "DenseSynapse | DenseMemory", *shapes: tuple[int, ...]
 ) -> tuple[int, ...]:
@@ -110,7 +110,7 @@ def _sizes(
             )
     return tuple(shape[-1] for shape in shapes)
 
-
+# %% ../nbs/03_synapses.qmd #_rows
 def _rows(synapse: "DenseSynapse | DenseMemory", *xhats: Array) -> list[Float[Array, "rows D"]]:
     """The activations as matrices, one row for each place: a single one if they are flattened."""
     sizes = _sizes(synapse, *map(jnp.shape, xhats))

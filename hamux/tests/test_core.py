@@ -335,13 +335,14 @@ def test_batches_are_samples():
     assert all(not a[1:].any() for a in jax.tree.leaves(total))
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(HYPERGRAPHS, st.integers(0, 1000))
 def test_energy_cannot_rise_along_the_flow(spec, seed):
     ham = hypergraph(*spec, seed)
-    xs = like(seed, ham.init_states())
+    xs = like(seed, ham.init_states(4))  # each hypergraph is compiled once, for four states
 
     @jax.jit
+    @jax.vmap
     def flow(xs):
         slopes = ham.dEdact(ham.activations(xs), xs)
         velocity = [-g / layer.tau for layer, g in zip(ham.neurons, slopes)]
@@ -352,10 +353,11 @@ def test_energy_cannot_rise_along_the_flow(spec, seed):
     slopes, rate, dEdx, hessians = flow(xs)
     quadratic = 0.0
     for layer, g, slope, H in zip(ham.neurons, slopes, dEdx, hessians):
-        H, g = H.reshape(g.size, g.size), g.ravel()
-        np.testing.assert_allclose(slope.ravel(), H @ g, atol=2e-5)  # dE/dx = Hessian @ dE/dxhat
-        quadratic += g @ H @ g / layer.tau
-    assert rate <= 1e-6
+        g, slope = g.reshape(4, -1), slope.reshape(4, -1)
+        Hg = jnp.einsum("bij,bj->bi", H.reshape(4, g.shape[1], g.shape[1]), g)
+        np.testing.assert_allclose(slope, Hg, atol=2e-5)  # dE/dx = Hessian @ dE/dxhat
+        quadratic += jnp.sum(g * Hg, 1) / layer.tau
+    assert (rate <= 1e-6).all()
     np.testing.assert_allclose(rate, -quadratic, rtol=1e-4, atol=1e-5)
 
 
@@ -544,15 +546,14 @@ def test_the_energy_of_a_large_layer_in_half_precision(L, n, x, expected):
 
 # %% ../../nbs/tests/core.qmd #differences
 #| label: differences
-@pytest.mark.parametrize("name", ["activation", "energy"])
-def test_training_gradients_are_finite_differences(name, x64):
+def test_training_gradients_are_finite_differences(x64):
     ham = softmax_ham()
     xs = like(0, ham.init_states())
 
     @jax.jit
     def loss(ham):
         end = roll(ham, xs)
-        return jnp.sum(ham.activations(end)["h"] ** 3) if name == "activation" else ham.energy(end)
+        return jnp.sum(ham.activations(end)["h"] ** 3) + ham.energy(end)
 
     slopes = jax.jit(jax.grad(loss))(ham)
     for seed in range(3):
