@@ -358,7 +358,6 @@ class VectorizedHAM(AbstractHAM):
 # %% ../nbs/00_core.qmd #_all_
 _all_ = ["Connection", "States", "legendre_transform"]
 _MOVED = {"BiasSynapse": "synapses", "LinearSynapseWithBias": "synapses", "ConvSynapse": "conv"}
-__all__ += list(_MOVED)
 
 
 def __getattr__(name: str) -> type:
