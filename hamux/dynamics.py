@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['step', 'Point', 'AbstractSolver', 'Outcome', 'Verdict', 'Euler', 'Descent', 'Trace', 'Retrieval', 'retrieve']
 
-# %% ../nbs/04_dynamics.qmd #imports-2
+# %% ../nbs/04_dynamics.qmd #imports
 import dataclasses
 import textwrap
 from abc import abstractmethod
@@ -339,6 +339,7 @@ def _dead_end(lowest: _Lowest, way: _Way, accept: Array) -> Array:
     )
 
 # %% ../nbs/04_dynamics.qmd #Trace
+#| code-fold: true
 class Trace(eqx.Module):
     """What was recorded. A sample that has come to its end stays where it is."""
 
@@ -347,6 +348,7 @@ class Trace(eqx.Module):
     xs: dict[Name, Float[Array, "..."]]  # layers by name, "*batch time *shape"
 
 # %% ../nbs/04_dynamics.qmd #Retrieval
+#| code-fold: true
 class Retrieval(eqx.Module):
     """Where a retrieval ended, and why, for each sample. `print` it."""
 
