@@ -26,16 +26,21 @@ from ._numerics import coarsest_eps, dot
 from ._wiring import States, map_named
 
 # %% ../nbs/05_gradients.qmd #equation
-def equation(memory: ClampedHAM, start: States, xs: States) -> States:
-    """What vanishes at rest: the slopes of what is free, and how far what is held is from the start."""
-    _, slopes = energy_gradient(memory.ham, layer_activations(memory.ham, xs), xs)
-    offset = lambda g, mask, x, x0: g if mask is None else jnp.where(over(mask, g), x - x0, g)
-    return map_named(offset, slopes, memory.held, xs, start)
+def equation(model: ClampedHAM, start: States, xs: States) -> States:
+    """What vanishes at rest: slopes of what is free, and moves of what is held."""
+    _, slopes = energy_gradient(model.ham, layer_activations(model.ham, xs), xs)
+
+    def entry(g: Array, mask: Array | None, x: Array, x0: Array) -> Array:
+        return g if mask is None else jnp.where(over(mask, g), x - x0, g)
+
+    return map_named(entry, slopes, model.held, xs, start)
 
 # %% ../nbs/05_gradients.qmd #solve
-def solve(matvec: Callable[[Array], Array], b: Array, eps: float) -> tuple[Array, Bool[Array, ""]]:
+def solve(
+    matvec: Callable[[Array], Array], b: Array, eps: float
+) -> tuple[Array, Bool[Array, ""]]:
     """The solution `x` of `matvec(x) = b`, and whether it is one."""
-    from jax.scipy.sparse.linalg import gmres  # here, since few need it and it is slow to import
+    from jax.scipy.sparse.linalg import gmres  # here, since it is slow to import
 
     size = jnp.max(jnp.abs(b), initial=0)
     size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
@@ -46,8 +51,10 @@ def solve(matvec: Callable[[Array], Array], b: Array, eps: float) -> tuple[Array
 
 # %% ../nbs/05_gradients.qmd #as_root
 @jax.custom_jvp
-def as_root(end: States, memory: ClampedHAM, start: States, converged: Bool[Array, ""]) -> States:
-    """`end`, as the function of the memory and of what is held in `start` that it is at rest."""
+def as_root(
+    end: States, model: ClampedHAM, start: States, converged: Bool[Array, ""]
+) -> States:
+    """`end`, as what it is at rest: a function of the memory and of what `start` holds."""
     return end
 
 
@@ -55,22 +62,23 @@ def as_root(end: States, memory: ClampedHAM, start: States, converged: Bool[Arra
 def as_root_jvp(primals: tuple, tangents: tuple) -> tuple[States, States]:
     """The derivative that the implicit function theorem gives."""
     root = as_root(*primals)
-    _, memory, start, converged = primals
-    _, dmemory, dstart, _ = tangents
+    _, model, start, converged = primals
+    _, dmodel, dstart, _ = tangents
     finite = jax.tree.map(jnp.isfinite, root)
     xs = jax.tree.map(lambda ok, x: jnp.where(ok, x, 0), finite, root)
-    by_theta = jax.jvp(lambda *args: equation(*args, xs=xs), (memory, start), (dmemory, dstart))[1]
-    by_x = jax.linearize(lambda xs: equation(memory, start, xs), xs)[1]
-    b, unravel = ravel_pytree(by_theta)  # a single vector: JAX 0.5 stumbles over parts of zero
+    by_theta = jax.jvp(partial(equation, xs=xs), (model, start), (dmodel, dstart))[1]
+    by_x = jax.linearize(partial(equation, model, start), xs)[1]
+    b, unravel = ravel_pytree(by_theta)  # one vector: JAX 0.5 stumbles over parts of zero
+    matvec = lambda v: ravel_pytree(by_x(unravel(v)))[0]
     checked = lambda matvec, b: solve_or_refuse(matvec, b, coarsest_eps(xs), converged)
-    dx = lax.custom_linear_solve(lambda v: ravel_pytree(by_x(unravel(v)))[0], b, checked, checked)
+    dx = lax.custom_linear_solve(matvec, b, checked, checked)
     return root, jax.tree.map(lambda ok, dx: jnp.where(ok, -dx, 0), finite, unravel(dx))
 
 # %% ../nbs/05_gradients.qmd #solve_or_refuse
 def solve_or_refuse(
     matvec: Callable[[Array], Array], b: Array, eps: float, converged: Bool[Array, ""]
 ) -> Array:
-    """The solution of `matvec(x) = b`; an error where there is none, unless nobody asks for it."""
+    """The solution of `matvec(x) = b`; an error if there is none and it is asked for."""
     x, is_solved = solve(matvec, b, eps)
     asked = jnp.any(b != 0) & (converged | jnp.all(jnp.isfinite(b)))
     x = error_if(jnp.where(asked, x, 0), asked & ~converged, NOT_AT_REST)
@@ -78,13 +86,13 @@ def solve_or_refuse(
 
 
 NOT_AT_REST = (
-    "`gradient='implicit'` is the gradient of a fixed point, but a sample did not converge. Allow more "
-    "`steps` or a larger `tol`, leave the sample out of the loss (`jnp.where(result.converged, ...)`), or "
-    "use `gradient='unrolled'`."
+    "`gradient='implicit'` is the gradient of a fixed point, but a sample did not "
+    "converge. Allow more `steps` or a larger `tol`, leave the sample out of the loss "
+    "(`jnp.where(result.converged, ...)`), or use `gradient='unrolled'`."
 )
 FLAT = (
-    "`gradient='implicit'`: this fixed point has no gradient that could be found, since dE/dxhat is flat "
-    "there, or nearly so. Use `gradient='unrolled'`."
+    "`gradient='implicit'`: this fixed point has no gradient that could be found, since "
+    "dE/dxhat is flat there, or nearly so. Use `gradient='unrolled'`."
 )
 
 # %% ../nbs/05_gradients.qmd #Value
@@ -113,17 +121,21 @@ def unroll(
     start: State,
 ) -> State:
     """`advance` applied `n` times, as long as it is `going`."""
-    # Not `lax.cond`, which under `jax.vmap` makes a copy of the parameters for every sample.
-    stay = lambda run, _: (jax.tree.map(partial(jnp.where, going(run)), advance(run), run), None)
-    chunk = lambda run, size: lax.scan(stay, run, length=size)[0]
+
+    def once(run: State, _: None) -> tuple[State, None]:
+        # Not `lax.cond`, which in `jax.vmap` copies the parameters for every sample.
+        return jax.tree.map(partial(jnp.where, going(run)), advance(run), run), None
+
+    chunk = lambda run, size: lax.scan(once, run, length=size)[0]
     size = max(math.isqrt(n), 1)
-    keep_ends = jax.checkpoint(partial(chunk, size=size))  # what lies within a chunk is computed again
+    keep_ends = jax.checkpoint(partial(chunk, size=size))  # the rest is computed again
     run, _ = lax.scan(lambda run, _: (keep_ends(run), None), start, length=n // size)
     return chunk(run, n % size)
 
 # %% ../nbs/05_gradients.qmd #LOSS_OF_TRACE
 LOSS_OF_TRACE = (
-    "A loss of `trace` needs `retrieve(..., gradient='unrolled')`: an implicit gradient knows the end only."
+    "A loss of `trace` needs `retrieve(..., gradient='unrolled')`: an implicit gradient "
+    "knows the end only."
 )
 
 
@@ -135,8 +147,8 @@ def without_derivative(trace: PyTree[Array], source: PyTree) -> PyTree[Array]:
 
 @without_derivative.defjvp
 def without_derivative_jvp(primals: tuple, tangents: tuple) -> tuple:
-    """The derivative of `without_derivative`: not a number, and an error if it goes backward."""
-    moved = [jnp.sum(t, dtype=jnp.float32) for t in jax.tree.leaves(tangents[1]) if t.dtype != jax.dtypes.float0]
-    unknown = nondifferentiable_backward(sum(moved), msg=LOSS_OF_TRACE)
-    dtrace = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan) * unknown.astype(a.dtype), primals[0])
-    return primals[0], dtrace
+    """No number for a derivative, and an error if it goes backward."""
+    moved = [t for t in jax.tree.leaves(tangents[1]) if t.dtype != jax.dtypes.float0]
+    moved = sum(jnp.sum(t, dtype=jnp.float32) for t in moved)
+    unknown = nondifferentiable_backward(jnp.nan * moved, msg=LOSS_OF_TRACE)
+    return primals[0], jax.tree.map(lambda a: jnp.full_like(a, unknown), primals[0])

@@ -23,8 +23,8 @@ class VectorField(eqx.Module):
     def __call__(self, t: float | Array, xs: States, args: States | None = None) -> States:
         """The velocity of each state, at any time `t`.
 
-        Clamped elements stand still. `args` may be the states that they are held at; what is off
-        by then is pulled back, and gradients find their way from the end to these states.
+        Clamped elements stand still. `args` may be the states that they are held at; what
+        is off by then is pulled back, and gradients find their way from the end to these.
         """
         slopes = self.ham.dEdact(self.ham.activations(xs), xs)
         moving = ClampedHAM(self.ham.unvectorize(), self.held).velocity(slopes)
@@ -39,5 +39,5 @@ def vector_field(
     ham: AnyHAM,
     clamped: Clamped = None,  # what is held: layers by name, or masks
 ) -> VectorField:
-    """The flow `dx/dt = -dE/dxhat / tau` as a function `f(t, xs, args)`, for `diffrax.ODETerm`."""
+    """The flow `dx/dt = -dE/dxhat / tau` as a function `f(t, xs, args)`, for diffrax."""
     return VectorField(ham, as_held(ham, clamped))

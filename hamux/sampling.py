@@ -6,6 +6,7 @@
 __all__ = ['Samples', 'sample']
 
 # %% ../nbs/06_sampling.qmd #imports
+import dataclasses
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -25,30 +26,32 @@ from ._checks import as_count, as_number, check_key, error_if
 from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_arrays, as_held
 from ._numerics import widen
 from ._wiring import States, items, map_named
-from .core import HAM, NeuronLayer, VectorizedHAM
+from .core import NeuronLayer, VectorizedHAM
 
-# %% ../nbs/06_sampling.qmd #_log_density
-def _log_density(ham: HAM, held: Held, temperature: Array, xs: States) -> tuple[Array, Array]:
-    """The log of the density of the states that are not `held`, up to a constant, and the energy."""
+# %% ../nbs/06_sampling.qmd #_log_slope
+def _log_slope(layer: NeuronLayer, x: Array, mask: Array | None) -> Array:
+    """The sum of the logs of the slopes of the activation, over what is free."""
+    slope = jax.jvp(lambda x: layer.activations(x), (x,), (jnp.ones_like(x),))[1]
+    up = slope > 0
+    logs = jnp.where(up, jnp.log(jnp.where(up, slope, 1)), -jnp.inf)
+    return jnp.sum(logs if mask is None else jnp.where(mask, 0, logs))
 
-    def log_slope(layer: NeuronLayer, x: Array, mask: Array | None) -> Array:
-        slope = jax.jvp(lambda x: layer.activations(x), (x,), (jnp.ones_like(x),))[1]
-        up = slope > 0
-        logs = jnp.where(up, jnp.log(jnp.where(up, slope, 1)), -jnp.inf)
-        return jnp.sum(logs if mask is None else jnp.where(mask, 0, logs))
 
-    energy = ham.energy(xs)
-    log_slopes = jax.tree.leaves(map_named(log_slope, ham.neurons, xs, held))
+def _log_density(model: ClampedHAM, temperature: Array, xs: States) -> tuple[Array, Array]:
+    """The log of the density of what is free, up to a constant, and the energy."""
+    energy = model.ham.energy(xs)
+    log_slopes = jax.tree.leaves(map_named(_log_slope, model.ham.neurons, xs, model.held))
     return sum(log_slopes) - energy / temperature, energy
 
 # %% ../nbs/06_sampling.qmd #_is_elementwise
 def _is_elementwise(layer: NeuronLayer) -> bool:
     """Whether each neuron of `layer` has an activation of its own."""
     with jax.ensure_compile_time_eval():
-        layer = jax.tree.map(jnp.ones_like, layer)  # parameters may be traced, and do not matter
+        layer = jax.tree.map(jnp.ones_like, layer)  # they may be traced, and do not matter
         x, *probes = jax.random.normal(jax.random.key(0), (3, *layer.shape))
-        ratio = jax.jit(lambda r: jax.jvp(lambda x: layer.activations(x), (x,), (r,))[1] / r)
-        return bool(jnp.allclose(*map(ratio, probes), rtol=1e-4, atol=0.0))
+        slopes = jax.jit(lambda r: jax.jvp(layer.activations, (x,), (r,))[1])
+        ratios = [slopes(r) / r for r in probes]
+        return bool(jnp.allclose(*ratios, rtol=1e-4, atol=0.0))
 
 
 def _check_elementwise(ham: AnyHAM, held: Held) -> None:
@@ -56,9 +59,10 @@ def _check_elementwise(ham: AnyHAM, held: Held) -> None:
     for (name, layer), (_, mask) in zip(items(ham.neurons), items(held), strict=True):
         if (mask is None or mask.ndim) and not _is_elementwise(layer):
             raise ValueError(
-                f"The neurons of layer {name!r} compete, or are normalised together, and `sample` "
-                "needs layers in which each has an activation of its own. Clamp the layer, or integrate "
-                "it out: put its Lagrangian into a hypersynapse, as `DenseMemory` does."
+                f"The neurons of layer {name!r} compete, or are normalised together, and "
+                "`sample` needs layers in which each has an activation of its own. Clamp "
+                "the layer, or integrate it out: put its Lagrangian into a hypersynapse, "
+                "as `DenseMemory` does."
             )
 
 # %% ../nbs/06_sampling.qmd #_Place
@@ -77,13 +81,14 @@ def _move(
     place: _Place,
     key: PRNGKeyArray,
 ) -> tuple[_Place, Array, Array]:
-    """Where the chain is next, whether it has moved, and with which probability it would."""
+    """Where the chain is next, whether it has moved, and how likely that was."""
     x, keys = place.x, jax.random.split(key)
     noise = jax.random.normal(keys[0], x.shape, x.dtype)
     new = look(x + step * place.slope + jnp.sqrt(2 * step) * noise)
     back = noise + jnp.sqrt(step / 2) * (place.slope + new.slope)
     log_ratio = new.log_p - place.log_p + (jnp.sum(noise**2) - jnp.sum(back**2)) / 2
-    taken = jnp.log(jax.random.uniform(keys[1], (), x.dtype)) < log_ratio  # never, if it is NaN
+    # Never, if it is NaN:
+    taken = jnp.log(jax.random.uniform(keys[1], (), x.dtype)) < log_ratio
     chance = jnp.where(jnp.isnan(log_ratio), 0, jnp.exp(jnp.minimum(log_ratio, 0)))
     return jax.tree.map(lambda a, b: jnp.where(taken, a, b), new, place), taken, chance
 
@@ -103,8 +108,8 @@ def _warm_up(
         place, _, chance = move(jnp.exp(log_dt), place, key)
         return (place, log_dt + n**-0.6 * (chance - 0.574) if tunes else log_dt), None
 
-    n = jnp.arange(1, steps + 1, dtype=dt.dtype)
-    (place, log_dt), _ = lax.scan(walk, (place, jnp.log(dt)), (n, jax.random.split(key, steps)))
+    n_keys = jnp.arange(1, steps + 1, dtype=dt.dtype), jax.random.split(key, steps)
+    (place, log_dt), _ = lax.scan(walk, (place, jnp.log(dt)), n_keys)
     return place, jnp.exp(log_dt) if tunes else dt
 
 # %% ../nbs/06_sampling.qmd #Samples
@@ -120,40 +125,39 @@ class Samples(eqx.Module):
     def __str__(self) -> str:
         if isinstance(self.acceptance, Tracer):
             return repr(self)  # there are no numbers yet
-        share = [f"{a:.0%}" for a in (np.min(self.acceptance), np.max(self.acceptance))]
         chains = f"{self.acceptance.size} chains of " if self.acceptance.ndim else ""
-        spans = [f"{np.min(a):.3g} to {np.max(a):.3g}" for a in (self.dt, self.energies)]
         text = (
-            f"{chains}{len(self.energies)} draws, {' to '.join(dict.fromkeys(share))} of the steps taken, "
-            f"dt {spans[0] if self.acceptance.ndim else f'{self.dt:.3g}'}, energy {spans[1]}"
+            f"{chains}{len(self.energies)} draws, {_span(self.acceptance, '.0%')} "
+            f"of the steps taken, dt {_span(self.dt)}, energy {_span(self.energies)}"
         )
-        return "\n".join(textwrap.fill(line, 84) for line in (text, _standstill(self)) if line)
+        lines = filter(None, (text, _standstill(self)))
+        return "\n".join(textwrap.fill(line, 84) for line in lines)
+
+
+def _span(values: Array, form: str = ".3g") -> str:
+    """The range of `values`, in words."""
+    ends = (format(f(np.asarray(values)).item(), form) for f in (np.min, np.max))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _standstill(samples: Samples) -> str:
-    """What to say about chains that hardly move, or nothing; twenty steps are too few to tell."""
-    stuck = int(np.sum(np.asarray(samples.acceptance) < 0.01))
+    """What to say of chains that hardly move, or nothing; in 20 steps nobody can tell."""
+    chains = np.asarray(samples.acceptance)
+    stuck = np.count_nonzero(chains < 0.01)
     if not stuck or samples.steps < 20:
         return ""
-    chains = samples.acceptance
     who = f"{stuck} of {chains.size} chains" if chains.ndim else "The chain"
     return (
-        f"{who} took fewer than 1 in 100 steps: the draws are nearly all equal, and no sample of the "
-        "distribution. Take a smaller `dt`, or none, which tunes itself, or a longer `warmup`."
+        f"{who} took fewer than 1 in 100 steps: the draws are nearly all equal, and no "
+        "sample of the distribution. Take a smaller `dt`, or none, which tunes itself, or "
+        "a longer `warmup`."
     )
 
-# %% ../nbs/06_sampling.qmd #_NOWHERE
-_NOWHERE = (
-    "`xs` must be states of finite energy at which every activation has a slope: "
-    "`sample` cannot start from where the density is zero. For a rectified layer, start above zero."
-)
-
-
+# %% ../nbs/06_sampling.qmd #_chain
 def _chain(
-    plan: tuple[int, int, int, bool],  # draws, steps from one to the next, warm-up, is dt tuned?
-    ham: HAM,
+    plan: tuple[int, int, int, bool],  # draws, steps to the next, warm-up, is dt tuned?
+    model: ClampedHAM,
     xs: States,
-    held: Held,
     key: PRNGKeyArray,
     temperature: Array,
     dt: Array,
@@ -161,31 +165,35 @@ def _chain(
     """What makes up the `Samples` of a single chain."""
     draws, every, warmup, tunes = plan
     x, unravel = ravel_pytree(xs)
-    unit = map_named(lambda x, layer: jnp.full_like(x, 1 / layer.tau), xs, ham.neurons)
-    rate = ravel_pytree(ClampedHAM(ham, held).free(unit))[0]
-    log_p = partial(_log_density, ham, held, temperature)
-    target = jax.value_and_grad(lambda x: log_p(unravel(x)), has_aux=True)
+    rates = lambda layer, x: jnp.full_like(x, 1 / layer.tau)
+    rate = ravel_pytree(model.free(map_named(rates, model.ham.neurons, xs)))[0]
+    log_p = lambda x: _log_density(model, temperature, unravel(x))
 
     def look(x: Array) -> _Place:
-        (log_px, energy), slope = target(x)
+        (log_px, energy), slope = jax.value_and_grad(log_p, has_aux=True)(x)
         return _Place(x, log_px, energy, slope)
 
     def move(dt: Array, place: _Place, key: PRNGKeyArray) -> tuple[_Place, Array, Array]:
         step = temperature * dt * rate
         return _move(look, step, place, key)
 
-    def draw(place: _Place, key: PRNGKeyArray) -> tuple[_Place, tuple[States, Array, Array]]:
+    def draw(place: _Place, key: PRNGKeyArray) -> tuple[_Place, tuple]:
         walk = lambda place, key: move(dt, place, key)[:2]
         place, taken = lax.scan(walk, place, jax.random.split(key, every))
         return place, (unravel(place.x), place.energy, jnp.mean(taken.astype(x.dtype)))
 
     place = look(x)
-    x = error_if(x, ~jnp.isfinite(place.log_p), _NOWHERE)
-    place = eqx.tree_at(lambda place: place.x, place, x)
+    place = dataclasses.replace(place, x=error_if(x, ~jnp.isfinite(place.log_p), _NOWHERE))
     warm_key, key = jax.random.split(key)
     place, dt = _warm_up(move, place, dt, warm_key, warmup, tunes)
     _, (xs, energies, taken) = lax.scan(draw, place, jax.random.split(key, draws))
     return xs, energies, jnp.mean(taken), dt
+
+
+_NOWHERE = (
+    "`xs` must be states of finite energy at which every activation has a slope: `sample` "
+    "cannot start from where the density is zero. For a rectified layer, start above zero."
+)
 
 # %% ../nbs/06_sampling.qmd #_sample
 @partial(jax.jit, static_argnames="plan")
@@ -199,24 +207,22 @@ def _sample(
 ) -> Samples:
     """One chain, or one for each sample."""
     _check_elementwise(ham, held)
-    wide_ham, wide = jax.tree.map(widen, (ham, xs))
+    one, wide = jax.tree.map(widen, (ham.unvectorize(), xs))
     numbers = [a.astype(jnp.result_type(*jax.tree.leaves(wide))) for a in settings]
-    chain = partial(_chain, plan)
+    chain = lambda held, *rest: _chain(plan, ClampedHAM(one, held), *rest)
     if isinstance(ham, VectorizedHAM):
-        n = jax.tree.leaves(wide)[0].shape[0]
+        n = len(jax.tree.leaves(wide)[0])
         spread = lambda x, mask: mask if mask is None else jnp.broadcast_to(mask, x.shape)
-        numbers, keys = [jnp.broadcast_to(a, n) for a in numbers], jax.random.split(key, n)
-        chains = jax.vmap(partial(chain, wide_ham.unvectorize()), out_axes=(1, 1, 0, 0))
-        out = chains(wide, map_named(spread, wide, held), keys, *numbers)
-    else:
-        out = chain(wide_ham, wide, held, key, *numbers)
-    draws, *rest = out
+        held, key = map_named(spread, wide, held), jax.random.split(key, n)
+        numbers = [jnp.broadcast_to(a, n) for a in numbers]
+        chain = jax.vmap(chain, out_axes=(1, 1, 0, 0))
+    draws, *rest = chain(held, wide, key, *numbers)
     draws = map_named(lambda a, x: a.astype(x.dtype), draws, xs)
     return Samples(draws, *rest, steps=plan[0] * plan[1])
 
 # %% ../nbs/06_sampling.qmd #_as_setting
 def _as_setting(name: str, value: Real[ArrayLike, "..."], chains: int | None) -> Array:
-    """`value` as a number that is positive and finite, or as one for each of the `chains`."""
+    """`value` as a number, positive and finite, or as one for each of the `chains`."""
     if chains is None or jnp.shape(value) == ():
         return as_number(name, value)
     if jnp.shape(value) != (chains,):
@@ -226,34 +232,40 @@ def _as_setting(name: str, value: Real[ArrayLike, "..."], chains: int | None) ->
         )
     values = jnp.asarray(value, float)
     if not isinstance(values, Tracer) and not ((values > 0) & jnp.isfinite(values)).all():
-        raise ValueError(f"`{name}` must be positive and finite for each chain, got {values}.")
+        raise ValueError(
+            f"`{name}` must be positive and finite for each chain, got {values}."
+        )
     return values
 
-
+# %% ../nbs/06_sampling.qmd #sample
 def sample(
     ham: AnyHAM,  # one chain, or one for each sample of a batch with `ham.vectorize()`
     xs: States,  # where to start
     key: PRNGKeyArray,
-    temperature: Real[ArrayLike, "..."] = 1.0,  # positive; of a batch, one for all chains or one for each
-    dt: Real[ArrayLike, "..."] | None = None,  # step size; None: it tunes itself in the warm-up
+    temperature: Real[ArrayLike, "..."] = 1.0,  # positive; one for all chains, or for each
+    dt: Real[ArrayLike, "..."] | None = None,  # step size; None: it tunes itself
     draws: int = 1000,
     every: int = 1,  # steps from one draw to the next
     clamped: Clamped = None,  # what is held: layers by name, or masks
-    warmup: int | None = None,  # steps before the first draw; None: 500 if `dt` tunes itself, else 0
+    warmup: int | None = None,  # steps before the draws; None: 500 without a `dt`, or 0
 ) -> Samples:
-    """Draw from `exp(-E / temperature)`, a density over the activations of what is not clamped.
+    """Draw from `exp(-E / temperature)`, a density over the activations of what is free.
 
     Each sample of a batch is a chain of its own. The layers that move must be elementwise;
-    `ValueError` otherwise. 16-bit states are moved in 32 bits. Warns if a chain hardly moves.
+    `ValueError` otherwise. 16-bit states are moved in 32 bits. Warns if a chain hardly
+    moves.
     """
     draws, every = as_count("draws", draws), as_count("every", every)
     tunes = dt is None
-    warmup = as_count("warmup", 500 * tunes if warmup is None else warmup, least=int(tunes))
+    warmup = 500 * tunes if warmup is None else warmup
+    warmup = as_count("warmup", warmup, least=int(tunes))
     check_key("key", key)
     xs = as_arrays(ham, xs)
     n = len(jax.tree.leaves(xs)[0]) if isinstance(ham, VectorizedHAM) else None
-    settings = _as_setting("temperature", temperature, n), _as_setting("dt", 0.1 if tunes else dt, n)
-    out = _sample(ham, xs, as_held(ham, clamped, xs), key, settings, (draws, every, warmup, tunes))
+    numbers = {"temperature": temperature, "dt": 0.1 if tunes else dt}
+    settings = tuple(_as_setting(name, value, n) for name, value in numbers.items())
+    plan = draws, every, warmup, tunes
+    out = _sample(ham, xs, as_held(ham, clamped, xs), key, settings, plan)
     if not isinstance(out.acceptance, Tracer) and (text := _standstill(out)):
         warnings.warn(text, stacklevel=2)
     return out

@@ -9,8 +9,8 @@ __all__ = ['ALL_KINDS', 'HYPERGRAPHS', 'Tensor', 'hypergraph', 'traced', 'two_la
            'test_the_order_of_memories_does_not_matter', 'test_lists_do_what_dicts_do',
            'test_a_batch_is_its_samples_however_it_is_run', 'test_trace_repeats_the_end_and_holds_what_was_asked_for',
            'test_descent_passes_by_saturated_neurons', 'test_descent_finds_every_rest',
-           'test_descent_recalls_with_sharp_hidden_neurons', 'test_every_layer_has_to_be_at_rest',
-           'test_step_is_that_of_the_list_form_with_masks_of_the_other_sense',
+           'test_descent_recalls_with_sharp_hidden_neurons', 'test_an_energy_that_stands_still_is_no_rest',
+           'test_every_layer_has_to_be_at_rest', 'test_step_is_that_of_the_list_form_with_masks_of_the_other_sense',
            'test_classical_network_against_all_of_its_states', 'test_step_is_the_closed_form',
            'test_step_is_compiled_once', 'test_a_start_that_is_no_number', 'test_types_stay',
            'test_nothing_is_traced_again', 'test_what_is_not_finite_is_found',
@@ -148,7 +148,7 @@ def test_what_is_clamped_hides_nothing():
     end = hmx.retrieve(alone, xs, trace="h", steps=60)
     same = hmx.retrieve(beside, xs | {"image": image}, clamped="image", trace="h", steps=60)
     np.testing.assert_allclose(same.xs["h"], end.xs["h"], atol=1e-4)
-    energies = jax.vmap(alone.energy, 1, 1)({"h": same.trace.xs["h"]})
+    energies = jax.jit(jax.vmap(alone.energy, 1, 1))({"h": same.trace.xs["h"]})
     assert (jnp.diff(energies, axis=1) < 2e-5).all()  # their rounding where spins are saturated
 
 
@@ -238,19 +238,19 @@ def test_a_batch_is_its_samples_however_it_is_run():
 def test_trace_repeats_the_end_and_holds_what_was_asked_for():
     xs = like(2, two_layers().init_states())
     every = hmx.retrieve(two_layers(), xs, trace=("v", "h"), steps=50)
-    few = hmx.retrieve(two_layers(), xs, trace="h", steps=50, at=[50, 0, 7, 7])
-    assert hmx.retrieve(two_layers(), xs).trace is None
-    assert every.trace.energies.shape == (51,) and few.trace.steps.tolist() == [0, 7, 50]
-    assert list(few.trace.xs) == ["h"] and few.trace.xs["h"].shape == (3, 4)
-    np.testing.assert_allclose(every.trace.xs["h"][few.trace.steps], few.trace.xs["h"], rtol=1e-6)
+    batch = jax.tree.map(lambda x: x[None], xs)
+    few = hmx.retrieve(two_layers().vectorize(), batch, trace="h", steps=50, at=[50, 0, 7, 7])
+    assert jax.eval_shape(lambda xs: hmx.retrieve(two_layers(), xs), xs).trace is None
+    assert every.trace.energies.shape == (51,)
+    assert few.trace.steps.tolist() == [0, 7, 50]  # one for all samples
+    assert list(few.trace.xs) == ["h"] and few.trace.xs["h"].shape == (1, 3, 4)
+    np.testing.assert_allclose(every.trace.xs["h"][few.trace.steps], few.trace.xs["h"][0], rtol=1e-5)
+    np.testing.assert_allclose(every.trace.energies[few.trace.steps], few.trace.energies[0], rtol=1e-5)
     n = int(every.steps)
     assert (every.trace.energies[n:] == every.energy).all() and (every.trace.xs["v"][n:] == every.xs["v"][None]).all()
     assert (every.trace.xs["v"][0] == xs["v"]).all() and n < 50
-    energies = jax.vmap(two_layers().energy)(every.trace.xs)
+    energies = jax.jit(jax.vmap(two_layers().energy))(every.trace.xs)
     np.testing.assert_allclose(every.trace.energies, energies, rtol=1e-5)
-    batch = hmx.retrieve(two_layers().vectorize(), jax.tree.map(lambda x: x[None], xs), trace="h", steps=50, at=[50, 0, 7])
-    assert batch.trace.steps.tolist() == [0, 7, 50]  # one for all samples
-    assert batch.trace.energies.shape == (1, 3) and batch.trace.xs["h"].shape == (1, 3, 4)
     euler = hmx.retrieve(two_layers(), xs, solver=hmx.Euler(0.3), trace="v", steps=5)
     step = xs
     for i in range(6):
@@ -290,6 +290,15 @@ def test_descent_recalls_with_sharp_hidden_neurons(taus):
     result = hmx.retrieve(ham, xs)
     assert result.converged.all() and result.evaluations.max() < 60
     np.testing.assert_allclose(result.xs["v"], Xi, atol=1e-3)
+
+
+def test_an_energy_that_stands_still_is_no_rest():
+    """A rectified neuron below zero moves, and the energy does not notice."""
+    silent = HAM([NeuronLayer(hmx.lagr_relu, 1)], [hmx.BiasSynapse(jnp.ones(1))], [((0,), 0)])
+    slow = hmx.retrieve(silent, [jnp.array([-3.0])], solver=hmx.Euler(0.1), trace=True, at=(0, 8))
+    assert (slow.trace.energies == 0).all() and slow.converged and slow.energy < 0
+    fast = hmx.retrieve(silent, [jnp.array([-3.0])])  # the guard lets such a step pass
+    assert fast.converged and fast.evaluations == 2 and fast.xs[0] == 1.0
 
 
 def test_every_layer_has_to_be_at_rest():

@@ -183,9 +183,8 @@ def test_samples_in_words():
     ham, key = field(3, 1.0), jax.random.key(0)
     one = hmx.sample(ham, ham.init_states(), key, draws=5, dt=0.5, warmup=50)
     assert str(one).startswith("5 draws, ") and "% of the steps taken, dt 0.5, energy -" in str(one)
-    batch = ham.vectorize()
-    assert str(hmx.sample(batch, batch.init_states(2), key, draws=5)).startswith("2 chains of 5 draws, ")
     stuck = hmx.Samples(one.xs, one.energies, jnp.array([0.0, 0.5]), jnp.array([9.0, 0.1]), 50)
+    assert str(stuck).startswith("2 chains of 5 draws, 0% to 50% of the steps taken, dt 0.1 to 9, energy -")
     assert "1 of 2 chains took fewer than 1 in 100 steps" in str(stuck)
     assert "fewer" not in str(hmx.Samples(one.xs, one.energies, *[jnp.array([0.0])] * 2, 19))  # too few to tell
     words = []
