@@ -56,6 +56,9 @@ from .synapses import (
     HebbianSynapse,
     LinearSynapseWithBias,
     MixerSynapse,
+    Mixture,
+    forget,
+    store,
 )
 from .conv import (
     ConvSynapse,
@@ -137,6 +140,9 @@ __all__ = [
     "HebbianSynapse",
     "LinearSynapseWithBias",
     "MixerSynapse",
+    "Mixture",
+    "forget",
+    "store",
     "ConvSynapse",
     "PoolSynapse",
     "AttentionSynapse",
