@@ -20,6 +20,7 @@ from .core import (
 from .lagrangians import (
     RealScalarLike,
     ghostmax,
+    lagr_entmax,
     lagr_exp,
     lagr_ghostmax,
     lagr_identity,
@@ -29,6 +30,7 @@ from .lagrangians import (
     lagr_rexp,
     lagr_sigmoid,
     lagr_softmax,
+    lagr_sparsemax,
     lagr_spherical_norm,
     lagr_tanh,
 )
@@ -54,6 +56,9 @@ from .synapses import (
     HebbianSynapse,
     LinearSynapseWithBias,
     MixerSynapse,
+    Mixture,
+    forget,
+    store,
 )
 from .conv import (
     ConvSynapse,
@@ -103,6 +108,7 @@ __all__ = [
     "legendre_transform",
     "RealScalarLike",
     "ghostmax",
+    "lagr_entmax",
     "lagr_exp",
     "lagr_ghostmax",
     "lagr_identity",
@@ -112,6 +118,7 @@ __all__ = [
     "lagr_rexp",
     "lagr_sigmoid",
     "lagr_softmax",
+    "lagr_sparsemax",
     "lagr_spherical_norm",
     "lagr_tanh",
     "Biased",
@@ -133,6 +140,9 @@ __all__ = [
     "HebbianSynapse",
     "LinearSynapseWithBias",
     "MixerSynapse",
+    "Mixture",
+    "forget",
+    "store",
     "ConvSynapse",
     "PoolSynapse",
     "AttentionSynapse",

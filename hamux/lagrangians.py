@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RealScalarLike', 'lagr_identity', 'lagr_repu', 'lagr_relu', 'lagr_exp', 'lagr_rexp', 'lagr_tanh', 'lagr_sigmoid',
-           'lagr_softmax', 'lagr_ghostmax', 'ghostmax', 'lagr_layernorm', 'lagr_spherical_norm']
+           'lagr_softmax', 'lagr_ghostmax', 'ghostmax', 'lagr_entmax', 'lagr_sparsemax', 'lagr_layernorm',
+           'lagr_spherical_norm']
 
 # %% ../nbs/01_lagrangians.qmd #imports
 import math
@@ -37,9 +38,9 @@ def _total(terms: Array, x: ArrayLike) -> Array:
 
 # %% ../nbs/01_lagrangians.qmd #_parameter
 def _parameter(
-    name: str, value: RealScalarLike, z: Array, above: float = 0.0
+    name: str, value: RealScalarLike, z: Array, above: float = 0.0, most: float = math.inf
 ) -> float | int | Array:
-    """The scalar parameter `value`, to go with `z`; a number must lie `above`."""
+    """The scalar parameter `value`, to go with `z`; a number must lie `above`, and be at `most`."""
     if jnp.shape(value) != ():
         raise ValueError(
             f"`{name}` must be a single number, got shape {jnp.shape(value)}. "
@@ -48,9 +49,10 @@ def _parameter(
     if isinstance(value, jax.Array):
         return value.astype(z.dtype)
     number = np.asarray(value).item()  # unlike NumPy's, Python's adapt to any type
-    if not above < number < math.inf:
+    if not above < number <= most or math.isinf(number):
+        limit = "finite and" if math.isinf(most) else f"at most {most:g} and"
         raise ValueError(
-            f"`{name}` must be finite and greater than {above:g}, got {number}. "
+            f"`{name}` must be {limit} greater than {above:g}, got {number}. "
             "Otherwise the Lagrangian is not convex, or not smooth."
         )
     return number
@@ -223,6 +225,60 @@ def ghostmax(
 ) -> Float[Array, "*shape"]:
     """A softmax with one more competitor, which stays at zero and is not shown."""
     return jax.grad(lagr_ghostmax)(x, axis, beta, weights)
+
+# %% ../nbs/01_lagrangians.qmd #_rise
+def _rise(y: Array, a: RealScalarLike, s: Array, power: RealScalarLike) -> Array:
+    """`(a * y + s) ** power` where that is positive, else zero."""
+    up = ~(a * y <= -s)  # `nan` is no silent neuron
+    base = a * jnp.where(up, y, 0) + s  # a state of minus infinity leaves no trace
+    return jnp.where(up, jnp.where(up, base, 1) ** power, 0)
+
+
+def _shift(y: Array, a: RealScalarLike, axes: tuple[int, ...]) -> Array:
+    """The shift `s` of entmax, by Newton's method on a norm; `y` is at most zero."""
+
+    def step(s: Array) -> Array:
+        total, slope = (jnp.sum(_rise(y, a, s, n), axes, keepdims=True) for n in (1 / a, 1 / a - 1))
+        return s - (total - total ** (1 - a)) / slope
+
+    def descend(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+        return pair[1], step(pair[1])
+
+    one = jnp.ones_like(jnp.sum(y, axes, keepdims=True))
+    falls = lambda pair: jnp.any(pair[1] < pair[0])
+    return lax.while_loop(falls, descend, (one, step(one)))[0]
+
+# %% ../nbs/01_lagrangians.qmd #lagr_entmax
+def lagr_entmax(
+    x: Float[Array, "..."],
+    alpha: RealScalarLike = 1.5,  # greater than 1, where it would be softmax, and at most 2
+    beta: RealScalarLike = 1.0,  # inverse temperature, positive
+    axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is summed
+) -> Float[Array, ""]:
+    """The Lagrangian of a sparse softmax, `entmax(beta * x)` [@peters2019sparse].
+
+    With alpha near 1, activations are accurate to `1 / (alpha - 1)` units of rounding.
+    """
+    z = _as_state(x)
+    alpha = _parameter("alpha", alpha, z, above=1.0, most=2.0)
+    beta, axes, a = _parameter("beta", beta, z), _axes(z, axis), alpha - 1
+    lowest = jnp.finfo(z.dtype).min
+    top = lax.stop_gradient(jnp.maximum(jnp.max(z, axes, keepdims=True), lowest))  # it cancels
+    y = beta * (jnp.where(jnp.isneginf(z), lowest, z) - top)
+    s = _shift(*lax.stop_gradient((y, a)), axes)
+    total, slope = (jnp.sum(_rise(y, a, s, n), axes, keepdims=True) for n in (1 / a, 1 / a - 1))
+    s = s - a * (total - 1) / slope
+    powers = jnp.sum(_rise(y, a, s, 1 + 1 / a), axes, keepdims=True)
+    return _total(top + ((1 / alpha - s) / a + powers / alpha) / beta, x)
+
+
+def lagr_sparsemax(
+    x: Float[Array, "..."],
+    beta: RealScalarLike = 1.0,  # inverse temperature, positive
+    axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is summed
+) -> Float[Array, ""]:
+    """The Lagrangian of `sparsemax(beta * x)`, the nearest point of the simplex [@martins2016softmax]."""
+    return lagr_entmax(x, 2, beta, axis)
 
 # %% ../nbs/01_lagrangians.qmd #lagr_layernorm
 def lagr_layernorm(
