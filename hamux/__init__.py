@@ -83,6 +83,9 @@ from .flow import (
     VectorField,
     vector_field,
 )
+from . import (
+    viz,
+)
 
 __version__ = "0.3.0"
 
@@ -151,4 +154,5 @@ __all__ = [
     "sample",
     "VectorField",
     "vector_field",
+    "viz",
 ]
