@@ -102,30 +102,46 @@ def _places(ham: AnyHAM, bipartite: bool) -> np.ndarray:
     points = np.array([at[node] for node in graph])
     points -= points.mean(axis=0)
     turned = points @ np.linalg.svd(points)[2].T
-    return turned * np.where(turned[0] * [1, -1] > 0, -1, 1)  # the first layer at the left, and above
+    turned *= np.where(turned[0] * [1, -1] > 0, -1, 1)  # the first layer at the left, and above
+    flat, tall = np.ptp(turned, axis=0)
+    return turned[:, ::-1] * [1, -1] if len(graph) > 9 and 4 * tall < flat else turned
 
 # %% ../nbs/08_viz.qmd #_fit
-def _fit(ax: Axes, texts: Sequence[Text], size: RealScalarLike) -> None:
+def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
     """Limits that have all boxes inside, and text of this size, or smaller if boxes would overlap."""
     for text in texts:
         text.set_in_layout(False)
     ax.figure.canvas.figure.draw_without_rendering()  # until then `ax` has no final place
-    frame, margin = ax.get_window_extent().size, 1.6 * size * ax.figure.dpi / 72
-    boxes = np.array([text.get_window_extent().size + margin for text in texts])
+    frame, margin = np.array(ax.get_window_extent().size), 1.6 * size * ax.figure.dpi / 72
+    boxes = np.array([text.get_window_extent().size for text in texts]) + margin
     at = np.array([text.get_position() for text in texts])
     a, b = np.triu_indices(len(at), 1)
-    for scale in np.linspace(1, 0.05, 96):
-        edge = scale * boxes.max(axis=0) / 2
-        pixel = np.ptp(at, axis=0) / np.maximum(frame - 2 * edge, 1)
-        pixel = np.maximum(pixel, [pixel[1] / 4, pixel[0] / 4]) + 1e-9  # what is flat stays flat
-        bounds = np.abs(at[a] - at[b]) / pixel / ((boxes[a] + boxes[b]) / 2)
-        if (bounds.max(axis=1) >= scale).all():
-            break
-    middle = (at.min(axis=0) + at.max(axis=0)) / 2
-    (left, bottom), (right, top) = middle - pixel * frame / 2, middle + pixel * frame / 2
+
+    def pixel(scale: float) -> np.ndarray:  # how wide and high one is, where there is room for the boxes
+        sizes = np.ptp(at, axis=0) / np.maximum(frame - scale * boxes.max(axis=0), 1)
+        return np.maximum(sizes, sizes[::-1] / 4) + 1e-9  # what is flat stays flat
+
+    def fits(scale: float) -> bool:
+        bounds = np.abs(at[a] - at[b]) / pixel(scale) / ((boxes[a] + boxes[b]) / 2)
+        return bool((bounds.max(axis=1) >= scale).all())
+
+    scale = next(filter(fits, np.linspace(1, 0.05, 96)), 0.05)
+    middle, half = (at.min(axis=0) + at.max(axis=0)) / 2, pixel(scale) * frame / 2
+    (left, bottom), (right, top) = middle - half, middle + half
     ax.set(xlim=(left, right), ylim=(bottom, top))
     for text in texts:
         text.set_fontsize(size * scale)
+
+# %% ../nbs/08_viz.qmd #_size
+def _size(at: np.ndarray, bipartite: bool) -> tuple[float, float]:
+    """Width and height of a figure, in inches."""
+    n, (flat, tall) = len(at), np.ptp(at, axis=0)
+    if bipartite:
+        rows = max(np.unique(at[:, 0], return_counts=True)[1])
+        return 6.0, max(1.2, float(0.7 * rows))
+    if tall > flat:
+        return 4.0, 0.6 * n
+    return min(2.5 + 1.1 * n, 8.5), float(np.clip(0.7 * n * tall / max(flat, 1e-9), 1.2, 7))
 
 # %% ../nbs/08_viz.qmd #draw
 def draw(
@@ -138,15 +154,14 @@ def draw(
     """Draw the hypergraph: layers (blue, round), hypersynapses (orange, square), and who joins whom."""
     layers, connections = _labels(ham)
     at = _places(ham, bipartite)
-    rows = max(len(layers), len(connections)) if bipartite else len(at) * np.ptp(at[:, 1]) / max(np.ptp(at[:, 0]), 1)
-    ax = _as_axes(ax, min(2.5 + 1.1 * len(at), 8.5) if not bipartite else 6.0, float(np.clip(0.7 * rows, 1.2, 7)))
+    ax = _as_axes(ax, *_size(at, bipartite))
     ax.axis("off")
     looks = [("round", _BLUE, "#dfeaf5")] * len(layers) + [("square", _ORANGE, "#fce8dc")] * len(connections)
     texts = []
     for label, (x, y), (shape, edge, face) in zip(layers + connections, at, looks, strict=True):
         box = {"boxstyle": f"{shape},pad=0.45", "edgecolor": edge, "facecolor": face, "linewidth": 1.5}
         texts.append(ax.text(x, y, label, size=fontsize, ha="center", va="center", bbox=box, color="#1d2a36"))
-    _fit(ax, texts, fontsize)
+    _fit(ax, texts, float(fontsize))
     for start, end, bend, style in _lines(ham):
         _line(ax, at[start], at[end], bend, style)
     return ax
@@ -197,7 +212,7 @@ def _as_colors(tiles: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _scale(tiles: np.ndarray, vmin: RealScalarLike | None, vmax: RealScalarLike | None) -> tuple[float, float]:
     """The values that are black and white: the extremes, where none are given."""
-    colors = tiles[..., :3] if tiles.ndim == 4 else tiles
+    colors = tiles[..., :3] if tiles.ndim > 3 else tiles
     known = colors[np.isfinite(colors)]
     low = vmin if vmin is not None else known.min(initial=np.inf)
     high = vmax if vmax is not None else known.max(initial=-np.inf)
@@ -266,7 +281,7 @@ def _recorded(trace: Trace, name: Name, stop: int) -> np.ndarray:
             f"The trace must have the states of layer {name!r}, but it has those of {list(trace.xs)}. "
             f"Record them: `retrieve(ham, xs, trace={(*trace.xs, name) if trace.xs else name!r})`."
         )
-    x, batch = np.asarray(trace.xs[name], float), trace.energies.ndim - 1
+    x, batch = np.asarray(trace.xs[name]), trace.energies.ndim - 1
     return x.reshape(-1, *x.shape[batch:])[:, :stop]
 
 # %% ../nbs/08_viz.qmd #_parts
@@ -372,8 +387,8 @@ def animate(
     movie = _movie(_recorded(trace, as_name(layer), len(steps))[:, at], view)
     columns = ceil(len(movie) ** 0.5) if columns is None else columns
     low, high = _scale(movie, options.pop("vmin", None), options.pop("vmax", None))
-    fig = _optional("matplotlib.figure").Figure((7, 3), layout="constrained") if fig is None else fig
-    left, right = fig.subplots(1, 2)
+    figure: Figure = fig or _optional("matplotlib.figure").Figure((7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
     show_images(movie[:, 0], left, columns=columns, vmin=low, vmax=high, **options)
     right.plot(steps, energies.T, color="0.85", lw=1)
     lines = right.plot(steps, energies.T, color=_BLUE, lw=1.5)
@@ -388,7 +403,7 @@ def animate(
             line.set_data(steps[:until], row[:until])
         return [*left.images, *lines]
 
-    return _film(fig, show, [*range(len(at)), *[len(at) - 1] * 8], interval)  # the end stays for a while
+    return _film(figure, show, [*range(len(at)), *[len(at) - 1] * 8], interval)  # the end stays for a while
 
 # %% ../nbs/08_viz.qmd #_Plane
 class _Plane(NamedTuple):
@@ -399,10 +414,9 @@ class _Plane(NamedTuple):
     marks: np.ndarray  # places on it to be marked, "m 2"
     like: States  # states of the shapes and types that the vectors stand for
 
-    def states(self, vector: ArrayLike) -> States:
-        """A vector as states."""
-        wide = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x)), self.like)
-        return jax.tree.map(lambda x, o: x.astype(o.dtype), ravel_pytree(wide)[1](vector), self.like)
+    def states(self, vector: Any) -> States:
+        """A vector as states, of JAX's default float."""
+        return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), self.like))[1](jnp.asarray(vector, float))
 
 
 def _vector(xs: States) -> np.ndarray:
@@ -437,19 +451,20 @@ def _of_two(ham: AnyHAM, layer: Name | None, xs: States | None) -> _Plane:
     if xs is None:
         dtypes = {a.dtype for a in jax.tree.leaves(ham)}
         xs = ham.unvectorize().init_states(dtype=dtypes.pop() if len(dtypes) == 1 else None)
-    xs = jax.tree.map(jnp.asarray, as_states("xs", xs, ham.neurons))
-    is_it = {other: other == name for other, _ in items(xs)}
-    here = _vector(map_named(lambda x, it: jnp.full(x.shape, it), xs, is_it)) > 0
+    at = jax.tree.map(jnp.asarray, as_states("xs", xs, ham.neurons))
+    is_it = {other: other == name for other, _ in items(at)}
+    here = _vector(map_named(lambda x, it: jnp.full(x.shape, it), at, is_it)) > 0
     basis = np.zeros((2, here.size))
     basis[[0, 1], np.flatnonzero(here)] = 1
-    return _Plane(np.where(here, 0, _vector(xs)), basis, np.zeros((0, 2)), xs)
+    return _Plane(np.where(here, 0, _vector(at)), basis, np.zeros((0, 2)), at)
 
 # %% ../nbs/08_viz.qmd #_heights
 def _heights(ham: HAM, plane: _Plane, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The energy on a grid, row by row."""
 
     def energy(place: Array) -> Array:
-        xs = plane.states(plane.origin + place @ plane.basis)
+        wide = plane.states(plane.origin + place @ plane.basis)
+        xs = jax.tree.map(lambda x, o: x.astype(o.dtype), wide, plane.like)
         return total_energy(ham, layer_activations(ham, xs), xs)
 
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(x, float), jnp.asarray(y, float)), axis=-1)
@@ -464,7 +479,7 @@ def _ways(plane: _Plane, result: Retrieval) -> np.ndarray:
     for name, origin in items(plane.states(plane.origin)):
         across = np.stack([np.ravel(v[name]) for v in directions], axis=1)
         if across.any():  # a layer that is the same all over the plane need not be recorded
-            x = _recorded(trace, name, len(steps)) - np.asarray(origin)
+            x = np.asarray(_recorded(trace, name, len(steps)), float) - np.asarray(origin)
             ways = ways + x.reshape(*x.shape[:2], -1) @ across
     return ways
 
@@ -488,8 +503,10 @@ def landscape(
     if extent is None:
         seen = np.concatenate([ways.reshape(-1, 2), [[-1, -1], [1, 1]] if through is None else plane.marks])
         middle, half = (seen.max(0) + seen.min(0)) / 2, 0.65 * np.ptp(seen, axis=0).max()
-        extent = (middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half)
-    x, y = (np.linspace(*ends, as_count("resolution", resolution, least=2)) for ends in (extent[:2], extent[2:]))
+        extent = [middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half]
+    left, right, bottom, top = map(float, extent)
+    n = as_count("resolution", resolution, least=2)
+    x, y = np.linspace(left, right, n), np.linspace(bottom, top, n)
     heights = np.ma.masked_invalid(_heights(ham.unvectorize(), plane, x, y))
     ax = _as_axes(ax, 4.8, 4.4)
     ax.contourf(x, y, heights, levels=levels, cmap=cmap)
@@ -497,7 +514,7 @@ def landscape(
     ax.plot(*ways[:, 0].T, "o", color=_ORANGE, ms=4)
     ax.plot(*ways[:, -1].T, "D", color="black", ms=5)
     ax.plot(*plane.marks.T, "*", color="white", mec="black", ms=14)
-    ax.set(aspect="equal", xlim=extent[:2], ylim=extent[2:])
+    ax.set(aspect="equal", xlim=(left, right), ylim=(bottom, top))
     if through is None:
         ax.set(xlabel="$x_1$", ylabel="$x_2$")
     return ax

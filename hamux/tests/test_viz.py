@@ -32,11 +32,10 @@ from .helpers import normal
 # %% ../../nbs/tests/viz.qmd #shared
 #| label: shared
 @pytest.fixture(autouse=True)
-def canvas():
+def canvas(request):
     """No window, and no figure that is left over."""
     plt.switch_backend("Agg")
-    yield
-    plt.close("all")
+    request.addfinalizer(lambda: plt.close("all"))
 
 
 def agree(*xhats):
@@ -101,7 +100,7 @@ def test_boxes_and_lines(make, bipartite):
         for box in boxes:
             assert frame.x0 - 1 < box.x0 and box.x1 < frame.x1 + 1 and frame.y0 - 1 < box.y0 and box.y1 < frame.y1 + 1
         assert not [1 for a, b in combinations(boxes, 2) if a.overlaps(b)]
-        assert all(text.get_fontsize() > (3 if ax is given else 5) for text in ax.texts)
+        assert all(text.get_fontsize() > (2.5 if ax is given else 6) for text in ax.texts)
 
 
 @pytest.mark.parametrize("bs", [None, 3])
@@ -136,13 +135,10 @@ def test_a_landscape_in_closed_form(names):
     """Linear layers: the energy is half a square, minus what the weights add."""
     W, held = jnp.array([[1.0, 0.5, -0.5], [0.25, -1.0, 2.0]]), jnp.array([1.0, -2.0, 0.5])
     layers = dict(zip(names, (IdentityLayer((2, 1)), IdentityLayer((3, 1))), strict=True))
-    layers, states = layers, dict(zip(names, (jnp.ones((2, 1)), held[:, None]), strict=True))
-    synapse = lambda a, b: -a.ravel() @ W @ b.ravel()
+    states = dict(zip(names, (jnp.ones((2, 1)), held[:, None]), strict=True))
     if names == (0, 1):
         layers, states = list(layers.values()), list(states.values())
-        ham = HAM(layers, [synapse], [(names, 0)])
-    else:
-        ham = HAM(layers, {"W": synapse}, [(names, "W")])
+    ham = HAM(layers, [lambda a, b: -a.ravel() @ W @ b.ravel()], [(names, 0)])
     ax = hmx.viz.landscape(ham, xs=states, extent=(-2, 3, -1, 1), resolution=6)
     x = np.stack(np.meshgrid(np.linspace(-2, 3, 6), np.linspace(-1, 1, 6)), axis=-1)
     energies = 0.5 * (x**2).sum(-1) + 0.5 * held @ held - x @ np.asarray(W @ held)
