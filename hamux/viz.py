@@ -140,7 +140,7 @@ def _size(at: np.ndarray, bipartite: bool) -> tuple[float, float]:
         rows = max(np.unique(at[:, 0], return_counts=True)[1])
         return 6.0, max(1.2, float(0.7 * rows))
     if tall > flat:
-        return 4.0, 0.6 * n
+        return 4.0, 0.5 * n
     return min(2.5 + 1.1 * n, 8.5), float(np.clip(0.7 * n * tall / max(flat, 1e-9), 1.2, 7))
 
 # %% ../nbs/08_viz.qmd #draw

@@ -100,7 +100,7 @@ def test_boxes_and_lines(make, bipartite):
         for box in boxes:
             assert frame.x0 - 1 < box.x0 and box.x1 < frame.x1 + 1 and frame.y0 - 1 < box.y0 and box.y1 < frame.y1 + 1
         assert not [1 for a, b in combinations(boxes, 2) if a.overlaps(b)]
-        assert all(text.get_fontsize() > (2.5 if ax is given else 6) for text in ax.texts)
+        assert all(text.get_fontsize() > (2 if ax is given else 6) for text in ax.texts)
 
 
 @pytest.mark.parametrize("bs", [None, 3])
