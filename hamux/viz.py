@@ -62,7 +62,9 @@ def _as_axes(ax: Axes | None, width: RealScalarLike, height: RealScalarLike) -> 
         pyplot = _optional("matplotlib.pyplot")
         return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
     if not isinstance(ax, _optional("matplotlib.axes").Axes):
-        raise ValueError(f"`ax` must be an `Axes`, as `plt.subplots()` makes, got {type(ax).__name__}.")
+        raise ValueError(
+            f"`ax` must be an `Axes`, as `plt.subplots()` makes, got {type(ax).__name__}."
+        )
     return ax
 
 # %% ../nbs/08_viz.qmd #_kind
@@ -77,9 +79,9 @@ def _kind(function: Callable) -> str:
 
 def _labels(ham: AnyHAM) -> tuple[list[str], list[str]]:
     """What stands in the nodes of the layers and of the connections."""
-    shape = lambda layer: " × ".join(map(str, layer.shape)) or "one"
-    layers = [f"{name}\n{shape(layer)}  {_kind(layer.lagrangian)}" for name, layer in items(ham.neurons)]
+    what = lambda layer: f"{' × '.join(map(str, layer.shape)) or 'one'}  {_kind(layer.lagrangian)}"
     kinds = {name: _kind(synapse) for name, synapse in items(ham.hypersynapses)}
+    layers = [f"{name}\n{what(layer)}" for name, layer in items(ham.neurons)]
     return layers, [f"{name}\n{kinds[name]}" for _, name in ham.connections]
 
 # %% ../nbs/08_viz.qmd #_places
@@ -94,8 +96,10 @@ def _places(ham: AnyHAM, bipartite: bool) -> np.ndarray:
         by_height = sorted(range(n, len(graph)), key=lambda c: float(np.mean(joined[c - n])))
         columns = {i: column for i, column in enumerate(([*range(n)], by_height)) if column}
         at = nx.multipartite_layout(graph, columns)
-        full = {node: max(abs(at[o][1]) for o in column) or 1 for column in columns.values() for node in column}
-        return np.array([(at[node][0], -at[node][1] / full[node]) for node in graph])
+        places = np.array([at[node] for node in graph])
+        for column in columns.values():  # which begins at the top and ends at the bottom
+            places[column, 1] /= -(np.abs(places[column, 1]).max() or 1)
+        return places
     near = dict(nx.shortest_path_length(graph))
     far = max(max(row.values()) for row in near.values()) + 1  # of what is not joined at all
     at = nx.kamada_kawai_layout(graph, {a: {b: near[a].get(b, far) for b in graph} for a in graph})
@@ -107,8 +111,9 @@ def _places(ham: AnyHAM, bipartite: bool) -> np.ndarray:
     return turned[:, ::-1] * [1, -1] if len(graph) > 9 and 4 * tall < flat else turned
 
 # %% ../nbs/08_viz.qmd #_fit
+#| code-fold: true
 def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
-    """Limits that have all boxes inside, and text of this size, or smaller if boxes would overlap."""
+    """Limits that have all boxes inside, and text of this size, or smaller if they would overlap."""
     for text in texts:
         text.set_in_layout(False)
     ax.figure.canvas.figure.draw_without_rendering()  # until then `ax` has no final place
@@ -117,7 +122,7 @@ def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
     at = np.array([text.get_position() for text in texts])
     a, b = np.triu_indices(len(at), 1)
 
-    def pixel(scale: float) -> np.ndarray:  # how wide and high one is, where there is room for the boxes
+    def pixel(scale: float) -> np.ndarray:  # its width and height, if there is room for the boxes
         sizes = np.ptp(at, axis=0) / np.maximum(frame - scale * boxes.max(axis=0), 1)
         return np.maximum(sizes, sizes[::-1] / 4) + 1e-9  # what is flat stays flat
 
@@ -133,6 +138,7 @@ def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
         text.set_fontsize(size * scale)
 
 # %% ../nbs/08_viz.qmd #_size
+#| code-fold: true
 def _size(at: np.ndarray, bipartite: bool) -> tuple[float, float]:
     """Width and height of a figure, in inches."""
     n, (flat, tall) = len(at), np.ptp(at, axis=0)
@@ -151,22 +157,24 @@ def draw(
     bipartite: bool = False,  # layers in one column, hypersynapses in another
     fontsize: RealScalarLike = 10,  # in points; less where it would not fit
 ) -> Axes:
-    """Draw the hypergraph: layers (blue, round), hypersynapses (orange, square), and who joins whom."""
+    """Draw the hypergraph: layers (blue), hypersynapses (orange, square), and who joins whom."""
     layers, connections = _labels(ham)
     at = _places(ham, bipartite)
     ax = _as_axes(ax, *_size(at, bipartite))
     ax.axis("off")
-    looks = [("round", _BLUE, "#dfeaf5")] * len(layers) + [("square", _ORANGE, "#fce8dc")] * len(connections)
-    texts = []
-    for label, (x, y), (shape, edge, face) in zip(layers + connections, at, looks, strict=True):
-        box = {"boxstyle": f"{shape},pad=0.45", "edgecolor": edge, "facecolor": face, "linewidth": 1.5}
-        texts.append(ax.text(x, y, label, size=fontsize, ha="center", va="center", bbox=box, color="#1d2a36"))
+    blue = {"boxstyle": "round,pad=0.45", "fc": "#dfeaf5", "ec": _BLUE, "lw": 1.5}
+    orange = {"boxstyle": "square,pad=0.45", "fc": "#fce8dc", "ec": _ORANGE, "lw": 1.5}
+    style = {"ha": "center", "va": "center", "color": "#1d2a36", "size": fontsize}
+    boxes = [(label, blue) for label in layers] + [(label, orange) for label in connections]
+    places = zip(at, boxes, strict=True)
+    texts = [ax.text(x, y, label, bbox=box, **style) for (x, y), (label, box) in places]
     _fit(ax, texts, float(fontsize))
     for start, end, bend, style in _lines(ham):
         _line(ax, at[start], at[end], bend, style)
     return ax
 
 # %% ../nbs/08_viz.qmd #_lines
+#| code-fold: true
 def _lines(ham: AnyHAM) -> Iterable[tuple[int, int, float, str]]:
     """From which node to which other one a line goes, how it is bent, and its style."""
     number = {name: i for i, (name, _) in enumerate(items(ham.neurons))}
@@ -183,19 +191,21 @@ def _lines(ham: AnyHAM) -> Iterable[tuple[int, int, float, str]]:
 def _line(ax: Axes, start: np.ndarray, end: np.ndarray, bend: float, style: str) -> None:
     """Draw a line from `start` to `end`."""
     patches, color = _optional("matplotlib.patches"), "0.55" if style == "-" else _ORANGE
-    path = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 0, "shrinkB": 0, "clip_on": False}
-    line = patches.FancyArrowPatch(start, end, **path, linestyle=style, color=color, lw=1.5, zorder=1)
+    path = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 0, "shrinkB": 0}
+    look = {"linestyle": style, "color": color, "lw": 1.5, "zorder": 1, "clip_on": False}
+    line = patches.FancyArrowPatch(start, end, **path, **look)
     ax.add_patch(line).set_in_layout(False)  # there is room already
 
 # %% ../nbs/08_viz.qmd #_as_tiles
+#| code-fold: true
 def _as_tiles(images: Any, columns: int | None) -> tuple[np.ndarray, int]:
     """`images` one after the other, as "n H W" or "n H W C", and how many there are in a row."""
     images = np.asarray(images, float)
     lead = images.shape[: -3 if images.ndim > 2 and images.shape[-1] in (1, 3, 4) else -2]
     if images.ndim < 2 or len(lead) > 2 or 0 in images.shape:
         raise ValueError(
-            "`images` must have shape (H, W) or (H, W, C), with 1, 3 or 4 channels and up to two axes "
-            f"in front, got {images.shape}. Flat images must be given their shape: `images.reshape(-1, 8, 8)`."
+            "`images` must have shape (H, W) or (H, W, C), with 1, 3 or 4 channels and up to two "
+            f"axes in front, got {images.shape}. Give flat ones their shape: `images.reshape(-1, 8, 8)`."
         )
     if columns is None:
         columns = min(lead[0], 10) if len(lead) == 1 else (1, *lead)[-1]
@@ -210,13 +220,13 @@ def _as_colors(tiles: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.nan_to_num(np.concatenate([colors, np.clip(tiles[..., 3:], 0, 1)], -1), nan=1.0)
 
 
-def _scale(tiles: np.ndarray, vmin: RealScalarLike | None, vmax: RealScalarLike | None) -> tuple[float, float]:
+def _scale(tiles: np.ndarray, vmin: Any, vmax: Any) -> tuple[float, float]:
     """The values that are black and white: the extremes, where none are given."""
     colors = tiles[..., :3] if tiles.ndim > 3 else tiles
     known = colors[np.isfinite(colors)]
-    low = vmin if vmin is not None else known.min(initial=np.inf)
-    high = vmax if vmax is not None else known.max(initial=-np.inf)
-    return (float(low), float(high)) if low < high else (float(min(low, 0)), float(min(low, 0)) + 1)
+    low = float(known.min(initial=np.inf) if vmin is None else vmin)
+    high = float(known.max(initial=-np.inf) if vmax is None else vmax)
+    return (low, high) if low < high else (min(low, 0.0), min(low, 0.0) + 1)
 
 # %% ../nbs/08_viz.qmd #show_images
 def show_images(
@@ -236,8 +246,8 @@ def show_images(
     rows = -(-n // columns)
     above, beside = _as_texts("titles", titles, n), _as_texts("labels", labels, rows)
     gap, head = 0.08 * width, (0.3 if above else 0.08) * width
-    size = max(0.8 * columns, 1) + 0.9 * bool(beside), max(0.75 * rows * (height + head) / width, 0.75)
-    ax = _as_axes(ax, *size)
+    wide, high = 0.8 * columns + 0.9 * bool(beside), 0.75 * rows * (height + head) / width
+    ax = _as_axes(ax, max(wide, 1), max(high, 0.75))
     low, high = _scale(tiles, vmin, vmax)
     for i, tile in enumerate(_as_colors(tiles, low, high)):
         left, top = (i % columns) * (width + gap), (i // columns) * (height + head)
@@ -246,7 +256,8 @@ def show_images(
         if above:
             ax.text(left + width / 2, top, above[i], size=9, ha="center", va="bottom")
     middles = height / 2 + (height + head) * np.arange(rows)
-    ax.set(xlim=(0, columns * (width + gap) - gap), ylim=(rows * (height + head) - head, -head * bool(above)))
+    ax.set_xlim(0, columns * (width + gap) - gap)
+    ax.set_ylim(rows * (height + head) - head, -head * bool(above))
     ax.set_xticks([])
     ax.set_yticks(middles if beside else [], beside or None)
     ax.tick_params(length=0)
@@ -263,7 +274,7 @@ def _as_texts(name: str, texts: Iterable | None, n: int) -> list[str]:
 
 # %% ../nbs/08_viz.qmd #_as_trace
 def _as_trace(result: Retrieval) -> tuple[Trace, np.ndarray, np.ndarray]:
-    """The trace of `result`, its steps until the last sample has ended, and energies "samples time"."""
+    """The trace of `result`; until the last sample has ended its steps, and energies "samples time"."""
     if not isinstance(result, Retrieval):
         raise ValueError(f"`result` must be what `retrieve` returns, got {type(result).__name__}.")
     if result.trace is None:
@@ -278,7 +289,7 @@ def _recorded(trace: Trace, name: Name, stop: int) -> np.ndarray:
     """The states of a layer, "samples time *shape"."""
     if name not in trace.xs:
         raise ValueError(
-            f"The trace must have the states of layer {name!r}, but it has those of {list(trace.xs)}. "
+            f"The trace must have the states of layer {name!r}, but has those of {list(trace.xs)}. "
             f"Record them: `retrieve(ham, xs, trace={(*trace.xs, name) if trace.xs else name!r})`."
         )
     x, batch = np.asarray(trace.xs[name]), trace.energies.ndim - 1
@@ -336,12 +347,12 @@ def _movie(states: np.ndarray, view: Callable | None) -> np.ndarray:
     if movie.ndim == 5 and movie.shape[-1] in (1, 3, 4):
         return movie
     raise ValueError(
-        "What `view` makes of a state, or the state itself, must be an image of shape (H, W) or (H, W, C) with "
-        f"1, 3 or 4 channels, got {movie.shape[2:]}. For a flat image try `view=lambda x: x.reshape(8, 8)`."
+        "A state, or what `view` makes of it, must be an image of shape (H, W) or (H, W, C) with 1, 3 or "
+        f"4 channels, got {movie.shape[2:]}. For a flat image try `view=lambda x: x.reshape(8, 8)`."
     )
 
 # %% ../nbs/08_viz.qmd #_film
-def _film(fig: Figure, show: Callable, frames: Sequence[int], interval: RealScalarLike) -> FuncAnimation:
+def _film(fig: Figure, show: Callable, frames: Sequence[int], interval: Any) -> FuncAnimation:
     """An animation that a notebook shows, and that is saved, as a GIF."""
 
     class Film(_optional("matplotlib.animation").FuncAnimation):
@@ -362,7 +373,8 @@ def _share_palette(file: str | Path) -> None:
     """Write a GIF anew, with one palette for all frames."""
     Image, iterate = _optional("PIL.Image"), _optional("PIL.ImageSequence").Iterator
     with Image.open(file) as film:
-        frames, durations = zip(*((o.convert("RGB"), o.info["duration"]) for o in iterate(film)), strict=True)
+        both = [(frame.convert("RGB"), frame.info["duration"]) for frame in iterate(film)]
+    frames, durations = zip(*both, strict=True)
     some = np.concatenate([frames[i] for i in (0, len(frames) // 2, -1)])
     palette = Image.fromarray(some).quantize(128)
     first, *rest = (frame.quantize(palette=palette, dither=0) for frame in frames)
@@ -380,10 +392,10 @@ def animate(
     columns: int | None = None,  # of the images of a batch; as many as rows
     **options: Any,  # of `show_images`
 ) -> FuncAnimation:
-    """Animate how states turn into memories, beside the falling energy. `.save("film.gif")` keeps it."""
+    """Animate how states turn into memories, beside the energy. `.save("film.gif")` keeps it."""
     trace, steps, energies = _as_trace(result)
-    last = len(steps) - 1
-    at = np.unique(np.linspace(0, last, as_count("frames", frames, least=2)).round().astype(int))
+    even = np.linspace(0, len(steps) - 1, as_count("frames", frames, least=2))
+    at = np.unique(even.round().astype(int))
     movie = _movie(_recorded(trace, as_name(layer), len(steps))[:, at], view)
     columns = ceil(len(movie) ** 0.5) if columns is None else columns
     low, high = _scale(movie, options.pop("vmin", None), options.pop("vmax", None))
@@ -403,7 +415,8 @@ def animate(
             line.set_data(steps[:until], row[:until])
         return [*left.images, *lines]
 
-    return _film(figure, show, [*range(len(at)), *[len(at) - 1] * 8], interval)  # the end stays for a while
+    last = len(at) - 1
+    return _film(figure, show, [*range(last), *[last] * 9], interval)  # the end stays for a while
 
 # %% ../nbs/08_viz.qmd #_Plane
 class _Plane(NamedTuple):
@@ -416,7 +429,8 @@ class _Plane(NamedTuple):
 
     def states(self, vector: Any) -> States:
         """A vector as states, of JAX's default float."""
-        return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), self.like))[1](jnp.asarray(vector, float))
+        _, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), self.like))
+        return unravel(jnp.asarray(vector, float))
 
 
 def _vector(xs: States) -> np.ndarray:
@@ -434,20 +448,24 @@ def _through(ham: AnyHAM, three: Sequence[States]) -> _Plane:
     if np.abs(np.diag(ends)).min() <= 1e-5 * np.abs(ends).max():
         raise ValueError("`through` must be three states that do not lie on one line.")
     signs = np.sign(np.diag(ends))
-    return _Plane(a, (basis * signs).T, np.stack([np.zeros(2), *(ends.T * signs)]), jax.tree.map(jnp.asarray, three[0]))
+    marks = np.stack([np.zeros(2), *(ends.T * signs)])
+    return _Plane(a, (basis * signs).T, marks, jax.tree.map(jnp.asarray, three[0]))
 
 # %% ../nbs/08_viz.qmd #_of_two
+#| code-fold: true
 def _of_two(ham: AnyHAM, layer: Name | None, xs: States | None) -> _Plane:
     """The plane of the two neurons of a layer, where all other states are `xs`."""
     pairs = [name for name, o in items(ham.neurons) if prod(o.shape) == 2]
     if layer is None and len(pairs) != 1:
         raise ValueError(
-            f"There must be one layer of two neurons, but those of this memory are {pairs}. Name one of "
-            "them as `layer`, or give three states that the plane goes `through`."
+            f"There must be one layer of two neurons, but here these are {pairs}. Name one of them "
+            "as `layer`, or give three states that the plane goes `through`."
         )
     name = pairs[0] if layer is None else as_name(layer)
     if prod(find("`layer`", name, ham.neurons).shape) != 2:
-        raise ValueError(f"`layer` must have two neurons, and {name!r} has not. Give three states `through`.")
+        raise ValueError(
+            f"`layer` must have two neurons, and {name!r} has not. Give three states `through`."
+        )
     if xs is None:
         dtypes = {a.dtype for a in jax.tree.leaves(ham)}
         xs = ham.unvectorize().init_states(dtype=dtypes.pop() if len(dtypes) == 1 else None)
@@ -501,7 +519,8 @@ def landscape(
     plane = _of_two(ham, layer, xs) if through is None else _through(ham, through)
     ways = np.zeros((0, 1, 2)) if result is None else _ways(plane, result)
     if extent is None:
-        seen = np.concatenate([ways.reshape(-1, 2), [[-1, -1], [1, 1]] if through is None else plane.marks])
+        corners = [[-1, -1], [1, 1]] if through is None else plane.marks
+        seen = np.concatenate([ways.reshape(-1, 2), corners])
         middle, half = (seen.max(0) + seen.min(0)) / 2, 0.65 * np.ptp(seen, axis=0).max()
         extent = [middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half]
     left, right, bottom, top = map(float, extent)

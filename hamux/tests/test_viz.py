@@ -278,10 +278,10 @@ def test_what_is_refused(untyped):
         "`ax` must be an `Axes`, as `plt.subplots..` makes, got Figure": lambda: hmx.viz.draw(ham, plt.figure()),
         "`result` has no trace. Record one": lambda: hmx.viz.plot_energy(untraced),
         "`result` must be what `retrieve` returns, got HAM": lambda: hmx.viz.plot_energy(ham),
-        r"the states of layer 'label', but it has those of \[\]. Record them: `retrieve.ham, xs, trace='label'.`": (
+        r"the states of layer 'label', but has those of \[\]. Record them: `retrieve.ham, xs, trace='label'.`": (
             lambda: hmx.viz.plot_energy(energies, ham=ham)
         ),
-        r"layer 'x', but it has those of \['image', 'label'\].*trace=\('image', 'label', 'x'\)": (
+        r"layer 'x', but has those of \['image', 'label'\].*trace=\('image', 'label', 'x'\)": (
             lambda: hmx.viz.animate(result, "x")
         ),
         r"must be an image of shape \(H, W\) .* got \(3,\). For a flat image try": lambda: hmx.viz.animate(result, "label"),
@@ -290,7 +290,7 @@ def test_what_is_refused(untyped):
         r"`images` must have shape .* got \(2, 3, 4, 5, 5\)": lambda: hmx.viz.show_images(np.zeros((2, 3, 4, 5, 5))),
         "`titles` must be 2 texts, got 1": lambda: hmx.viz.show_images(np.zeros((2, 4, 5)), titles=["a"]),
         "`columns` must be a whole number": lambda: hmx.viz.show_images(np.zeros((2, 4, 5)), columns=0),
-        r"one layer of two neurons, but those of this memory are \[\]": lambda: hmx.viz.landscape(ham),
+        r"one layer of two neurons, but here these are \[\]": lambda: hmx.viz.landscape(ham),
         "`layer` must have two neurons, and 'image' has not": lambda: hmx.viz.landscape(ham, layer="image"),
         "`layer` is 'imgae', which is none of": lambda: hmx.viz.landscape(ham, layer="imgae"),
         "`through` must be three states, which span a plane, got 2": (
