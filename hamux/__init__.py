@@ -88,6 +88,9 @@ from .flow import (
     VectorField,
     vector_field,
 )
+from . import (
+    viz,
+)
 
 __version__ = "0.3.0"
 
@@ -161,4 +164,5 @@ __all__ = [
     "sample",
     "VectorField",
     "vector_field",
+    "viz",
 ]

@@ -35,6 +35,8 @@ ENV = {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
 }
 
+WHOLE = {"viz"}  # modules whose names are too plain to stand alone: `hamux` has the module, as in `hamux.viz.draw`
+
 Books = dict[Path, NotebookNode]  # by the notebook's path from the root, as in nbs/00_core.qmd
 
 
@@ -180,7 +182,10 @@ def export(command: str = "nbdev_export") -> Books:
 
 
 def public(books: Books) -> dict[str, str]:
-    """The module of each public name of hamux: those of `0N_*.qmd` and `3N_*.qmd`, but for private modules."""
+    """The module of each public name of hamux: those of `0N_*.qmd` and `3N_*.qmd`, but for private modules.
+
+    A module that is public as a whole is a name of the package itself, whose module is "".
+    """
     where: dict[str, str] = {}
     for source, nb in books.items():
         module = own_module(nb)
@@ -188,6 +193,8 @@ def public(books: Books) -> dict[str, str]:
             continue
         listed = re.search(r"^__all__ = (\[.*?\])", file_of(module).read_text(), re.M | re.S)
         names = ast.literal_eval(listed[1]) if listed else []
+        if module in WHOLE:
+            names, module = [module], ""
         names.sort(key=lambda o: (not (o.isupper() and len(o) > 1), not o[0].isupper(), o))  # as ruff sorts imports
         for name in names:
             if name in where:

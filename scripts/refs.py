@@ -24,7 +24,7 @@ import pypandoc
 import yaml
 
 NAMES = {"fig": "Figure", "tbl": "Table", "eq": "Equation", "sec": "Section"}
-PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}  # best first
+PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}  # best first
 READ = "markdown-smart-yaml_metadata_block-pandoc_title_block"
 SITE = "markdown-citations-smart-raw_attribute-simple_tables-multiline_tables-grid_tables"
 GITHUB = "gfm-tex_math_gfm+tex_math_dollars"

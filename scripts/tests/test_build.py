@@ -78,6 +78,14 @@ def test_numbers_from_10_on_are_not_in_the_package_itself(project):
     assert "from ..one import double" in project.read("hamux/models/two.py")
 
 
+def test_a_module_whose_names_are_plain_is_public_as_a_whole(project):
+    project.write("nbs/01_viz.qmd", TWO.replace("default_exp two", "default_exp viz"))
+    project.build("export")
+    init = project.read("hamux/__init__.py")
+    assert "from . import (\n    viz,\n)\n" in init and "from .viz" not in init
+    assert '    "double",\n    "root",\n    "viz",\n]\n' in init
+
+
 ERRORS = {
     "a name twice": (notebook("#| default_exp two", "#| export\ndef double(): ..."), "hamux.one and hamux.two both"),
     "a module twice": (notebook("#| default_exp one", "#| export\nx = 1"), "nbs/00_one.qmd exports hamux.one too"),
