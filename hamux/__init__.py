@@ -83,6 +83,11 @@ from .flow import (
     VectorField,
     vector_field,
 )
+from .export import (
+    Memory,
+    load,
+    save,
+)
 
 __version__ = "0.3.0"
 
@@ -151,4 +156,7 @@ __all__ = [
     "sample",
     "VectorField",
     "vector_field",
+    "Memory",
+    "load",
+    "save",
 ]
