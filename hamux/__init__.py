@@ -84,7 +84,6 @@ from .flow import (
     vector_field,
 )
 from .export import (
-    Memory,
     load,
     save,
 )
@@ -156,7 +155,6 @@ __all__ = [
     "sample",
     "VectorField",
     "vector_field",
-    "Memory",
     "load",
     "save",
 ]
