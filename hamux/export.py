@@ -31,7 +31,7 @@ from jaxtyping import Array
 
 from ._parameters import AbstractFunction, Structure, is_key
 from ._wiring import check_ready
-from .core import HAM, AbstractHAM
+from .core import HAM, VectorizedHAM
 from .dynamics import Retrieval, Trace
 
 # %% ../nbs/09_export.qmd #_as_text
@@ -176,7 +176,7 @@ def _write(file: IO[bytes], facts: dict[str, Any], arrays: dict[str, Any]) -> No
 # %% ../nbs/09_export.qmd #save
 def save(
     path: str | os.PathLike[str],  # the file, by convention `.npz`; no suffix is added
-    ham: AbstractHAM,  # with all its parameters
+    ham: HAM | VectorizedHAM,  # with all its parameters
 ) -> None:
     """Write a memory to a file, which `load` and NumPy can read. It is written whole, or not at all."""
     path, ham = _as_path(path, "save(path, ham)"), _as_ham("ham", ham)
@@ -199,7 +199,7 @@ def _as_path(path: Any, call: str) -> Path:
 
 def _as_ham(name: str, ham: Any) -> HAM:
     """`ham` without its batch axis; errors call it `name`."""
-    if not isinstance(ham, AbstractHAM):
+    if not isinstance(ham, HAM | VectorizedHAM):
         raise ValueError(
             f"`{name}` must be a HAM, got {type(ham).__name__}. "
             "For other pytrees there is `eqx.tree_serialise_leaves`."
@@ -251,7 +251,7 @@ def _read(archive: ZipFile, name: str, leaf: Any) -> Array:
         np.lib.format.read_magic(part)
         if np.lib.format.read_array_header_1_0(part) != (leaf.shape, False, _stored(dtype)):
             raise ValueError(f"the header of {name!r} is not what it was")
-        rest = memoryview(buffer)
+        rest = buffer.data
         while rest:
             if not (piece := part.read(min(len(rest), 2**20))):
                 raise ValueError(f"{name!r} has less than {size} bytes")
@@ -291,7 +291,7 @@ def _reading(path: Path) -> Iterator[None]:
         ) from None
 
 # %% ../nbs/09_export.qmd #_Memory
-_Memory = TypeVar("_Memory", bound=AbstractHAM)
+_Memory = TypeVar("_Memory", HAM, VectorizedHAM)
 
 
 def load(
@@ -314,7 +314,7 @@ def load(
         with _reading(path):
             arrays = _arrays_in(archive, names, leaves)
     ham = tree.unflatten(arrays)
-    return ham.vectorize() if like.unvectorize() is not like else ham
+    return ham if isinstance(like, HAM) else ham.vectorize()
 
 # %% ../nbs/09_export.qmd #_with_shapes
 def _with_shapes(ham: HAM) -> HAM:
