@@ -41,13 +41,15 @@ def _as_text(key: Any) -> str:
         case GetAttrKey(name=str(name)):
             return f".{name}"
         case DictKey(key=str(name)):
-            return f".{name}" if name.isidentifier() else f"['{quote(name, ' ', errors='surrogatepass')}']"
+            quoted = quote(name, safe=" ", errors="surrogatepass")
+            return f".{name}" if name.isidentifier() else f"['{quoted}']"
     return str(key)
 
 # %% ../nbs/09_export.qmd #_parts
 def _parts(node: Any) -> dict[str, Any]:
-    """What is inside of a node of a pytree, by name; a leaf has itself inside, without a name."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda a: a is not node)
+    """What is inside of a node of a pytree, by name; of a leaf, itself by no name."""
+    inside = lambda a: a is not node
+    paths, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=inside)
     parts = {"".join(map(_as_text, path)): part for path, part in paths}
     if isinstance(node, AbstractFunction):
         whole = eqx.combine(parts.pop(".params"), node.constants.tree)
@@ -56,7 +58,7 @@ def _parts(node: Any) -> dict[str, Any]:
 
 # %% ../nbs/09_export.qmd #_as_fact
 def _as_fact(value: Any) -> Any:
-    """A constant as JSON, where it can be read and stays the same; else what it is called."""
+    """A constant as JSON where there is a lasting form for it, else what it is called."""
     match value:
         case np.generic():
             return _as_fact(value.item())
@@ -69,14 +71,15 @@ def _as_fact(value: Any) -> Any:
         case Structure():
             return _as_fact(value.tree)
         case partial():
-            return [_as_fact(a) for a in (value.func, *value.args, *value.keywords.items())]
+            parts = value.func, *value.args, *value.keywords.items()
+            return [_as_fact(a) for a in parts]
         case jax.Array() | np.ndarray():
             return _as_digest(value)
     return getattr(value, "__name__", type(value).__name__)
 
 
 def _as_digest(constant: Any) -> dict[str, Any]:
-    """An array that is a constant, or random keys: type, shape, and a digest of the numbers."""
+    """Type, shape and digest of a constant array, of random keys too."""
     numbers = np.asarray(jax.random.key_data(constant) if is_key(constant) else constant)
     kind = {"dtype": str(constant.dtype), "shape": list(constant.shape)}
     return kind | {"sha256": hashlib.sha256(numbers.tobytes()).hexdigest()}
@@ -102,7 +105,7 @@ def _walk(name: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _spell(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A constant by name; or several, if it is a tuple of tuples, as connections are."""
+    """A constant by name; or several, if it is a tuple of tuples like connections."""
     if isinstance(value, tuple) and any(isinstance(a, tuple) for a in value):
         for i, a in enumerate(value):
             yield f"{name}[{i}]", _as_fact(a)
@@ -111,7 +114,7 @@ def _spell(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 # %% ../nbs/09_export.qmd #_describe
 def _describe(ham: HAM) -> tuple[dict[str, Any], list[str]]:
-    """All facts by name, among them what each leaf is; and the names of the leaves, in their order."""
+    """All facts by name, what each leaf is among them; and the names of the leaves."""
     leaves, tree = jax.tree.flatten(ham)
     facts, names = {}, [""] * len(leaves)
     for name, part in _walk("", tree.unflatten(map(_Leaf, range(len(leaves))))):
@@ -126,8 +129,14 @@ def _describe(ham: HAM) -> tuple[dict[str, Any], list[str]]:
 def _as_kind(name: str, leaf: Any) -> dict[str, Any]:
     """What a leaf is, or a `ValueError` if it is none that can be in a file."""
     is_array = isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
-    if not is_array or isinstance(leaf, Tracer) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"Every leaf must be an array of numbers, known by now, but `{name}` is {leaf!r}.")
+    if (
+        not is_array
+        or isinstance(leaf, Tracer)
+        or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    ):
+        raise ValueError(
+            f"Every leaf must be an array of numbers, known by now, but `{name}` is {leaf!r}."
+        )
     return {"dtype": str(_dtype(leaf)), "shape": list(leaf.shape)}
 
 
@@ -138,7 +147,7 @@ def _dtype(leaf: Any) -> np.dtype:
 # %% ../nbs/09_export.qmd #_replacing
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file, which is put in the place of `path` when it is whole, and is gone if it fails."""
+    """A new file, which takes the place of `path` when it is whole, and is gone if not."""
     path = Path(os.path.realpath(path))  # a link goes on leading to it
     new = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
@@ -156,37 +165,39 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 # %% ../nbs/09_export.qmd #_stored
 def _stored(dtype: np.dtype) -> np.dtype:
     """The type as which an array of this type is stored."""
-    return dtype.newbyteorder("<") if dtype.kind in "biufc" else np.dtype(f"<u{dtype.itemsize}")
+    is_known = dtype.kind in "biufc"
+    return dtype.newbyteorder("<") if is_known else np.dtype(f"<u{dtype.itemsize}")
 
 # %% ../nbs/09_export.qmd #_write
 _FORMAT, _INDEX = 1, "hamux.json"
 
 
 def _write(file: IO[bytes], facts: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """Facts and arrays as a zip file that is the same for the same memory, whenever it is written."""
+    """Facts and arrays as a zip file, which is the same for the same memory."""
     lines = (f"{json.dumps(name)}: {json.dumps(fact)}" for name, fact in facts.items())
     with ZipFile(file, "w", ZIP_STORED) as archive:
         with archive.open(_INDEX, "w") as part:
             part.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
         for name, array in arrays.items():
-            numbers = np.asarray(array, _dtype(array), order="C")
+            dtype = _dtype(array)
+            numbers = np.asarray(array, dtype, order="C").view(_stored(dtype))
             with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
-                np.lib.format.write_array(part, numbers.view(_stored(numbers.dtype)), allow_pickle=False)
+                np.lib.format.write_array(part, numbers, allow_pickle=False)
 
 # %% ../nbs/09_export.qmd #save
 def save(
-    path: str | os.PathLike[str],  # the file, by convention `.npz`; no suffix is added
+    path: str | os.PathLike[str],  # such as "ham.npz"; no suffix is added
     ham: HAM | VectorizedHAM,  # with all its parameters
 ) -> None:
-    """Write a memory to a file, which `load` and NumPy can read. It is written whole, or not at all."""
+    """Write a memory to a file, whole or not at all; `load` and NumPy read it."""
     path, ham = _as_path(path, "save(path, ham)"), _as_ham("ham", ham)
     check_ready(ham.neurons, ham.hypersynapses, ham.connections)
     facts, names = _describe(ham)
-    leaves = jax.tree.leaves(ham)
-    if shapes := [name for name, a in zip(names, leaves) if isinstance(a, jax.ShapeDtypeStruct)]:
-        raise ValueError(f"`ham` must have its numbers to be saved, but {shapes} are only shapes.")
+    arrays = dict(zip(names, jax.tree.leaves(ham), strict=True))
+    if bare := [o for o, a in arrays.items() if isinstance(a, jax.ShapeDtypeStruct)]:
+        raise ValueError(f"`ham` must have numbers to be saved, but {bare} are only shapes.")
     with _replacing(path) as file:
-        _write(file, {"hamux": _FORMAT} | facts, dict(zip(names, leaves, strict=True)))
+        _write(file, {"hamux": _FORMAT} | facts, arrays)
 
 # %% ../nbs/09_export.qmd #_as_path
 #| code-fold: true
@@ -208,22 +219,23 @@ def _as_ham(name: str, ham: Any) -> HAM:
 
 # %% ../nbs/09_export.qmd #_differences
 def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """In which parts the facts `saved` in a file differ from those of `like`, in words."""
-    value = lambda facts, name: None if facts.get(name) is False else facts.get(name)
+    """In which parts the facts in a file differ from those of `like`, in words."""
+    value = lambda facts, o: None if facts.get(o) is False else facts.get(o)
     found: list[str] = []
     for name in dict.fromkeys([*wanted, *saved]):
         inside = any(name.startswith((f"{o}.", f"{o}[")) for o in found)
         if value(saved, name) != value(wanted, name) and not inside:
             found.append(name)
     say = lambda facts, name: _in_words(facts[name]) if name in facts else "missing"
-    return [f"`{o}`: {say(saved, o)} in the file, {say(wanted, o)} in `like`" for o in found]
+    pairs = [(o, say(saved, o), say(wanted, o)) for o in found]
+    return [f"`{o}`: {here} in the file, {there} in `like`" for o, here, there in pairs]
 
 
 def _in_words(fact: Any) -> str:
     """A fact as an error tells it."""
     if isinstance(fact, dict) and {"dtype", "shape"} <= fact.keys():
-        digest = f" with digest {str(fact['sha256'])[:8]}" if "sha256" in fact else ""
-        return f"{fact['dtype']} {fact['shape']}{digest}"
+        kind = f"{fact['dtype']} {fact['shape']}"
+        return f"{kind} with digest {str(fact['sha256'])[:8]}" if "sha256" in fact else kind
     return fact if isinstance(fact, str) else json.dumps(fact)
 
 # %% ../nbs/09_export.qmd #_check_same
@@ -231,14 +243,15 @@ def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> No
     """Refuse a file whose facts are others than those of `like`."""
     if (version := saved.pop("hamux")) != _FORMAT:
         raise ValueError(
-            f"{str(path)!r} has format {version} of `hamux.save`, and this hamux reads format {_FORMAT}. "
-            "A newer one reads both."
+            f"{str(path)!r} has format {version} of `hamux.save`, and this hamux reads "
+            f"format {_FORMAT}. A newer one reads both."
         )
     if lines := _differences(saved, wanted):
-        mend = "Build `like` as the saved memory was built, and change it after loading."
-        if any(a in "\n".join(lines) for a in ("float64", "complex128", "int64")):
-            mend += " For 64 bits, first `jax.config.update('jax_enable_x64', True)`."
-        raise ValueError("\n- ".join([f"`like` does not fit what is in {str(path)!r}:", *lines]) + f"\n{mend}")
+        told = "\n- ".join([f"`like` does not fit what is in {str(path)!r}:", *lines])
+        told += "\nBuild `like` as the saved memory was built, and change it after loading."
+        if any(name in told for name in ("float64", "complex128", "int64")):
+            told += " For 64 bits, first `jax.config.update('jax_enable_x64', True)`."
+        raise ValueError(told)
 
 # %% ../nbs/09_export.qmd #_read
 def _read(archive: ZipFile, name: str, leaf: Any) -> Array:
@@ -249,7 +262,8 @@ def _read(archive: ZipFile, name: str, leaf: Any) -> Array:
     buffer = buffer[-buffer.ctypes.data % 64 :][:size]
     with archive.open(f"{name}.npy") as part:
         np.lib.format.read_magic(part)
-        if np.lib.format.read_array_header_1_0(part) != (leaf.shape, False, _stored(dtype)):
+        header = np.lib.format.read_array_header_1_0(part)
+        if header != (leaf.shape, False, _stored(dtype)):
             raise ValueError(f"the header of {name!r} is not what it was")
         rest = buffer.data
         while rest:
@@ -258,14 +272,15 @@ def _read(archive: ZipFile, name: str, leaf: Any) -> Array:
             rest[: len(piece)], rest = piece, rest[len(piece) :]
         if part.read():
             raise ValueError(f"{name!r} has more than {size} bytes")
-    place = getattr(leaf, "sharding", None) if getattr(leaf, "committed", True) else None
+    is_placed = getattr(leaf, "committed", True)
+    place = getattr(leaf, "sharding", None) if is_placed else None
     return jax.device_put(buffer.view(dtype).reshape(leaf.shape), place)
 
 # %% ../nbs/09_export.qmd #_facts_in
 def _facts_in(archive: ZipFile) -> dict[str, Any]:
     """The facts in a file."""
     if any(part.compress_type != ZIP_STORED for part in archive.infolist()):
-        raise ValueError("its parts are compressed")  # a few bytes could become a memory full
+        raise ValueError("its parts are compressed")  # and may be huge
     facts = json.loads(archive.read(_INDEX))
     if not isinstance(facts, dict) or "hamux" not in facts:
         raise ValueError(f"{_INDEX} has other contents")
@@ -274,9 +289,9 @@ def _facts_in(archive: ZipFile) -> dict[str, Any]:
 
 def _arrays_in(archive: ZipFile, names: list[str], leaves: list[Any]) -> list[Array]:
     """The arrays of these names in a file, which has no others."""
-    if sorted(archive.namelist()) != sorted([_INDEX, *(f"{name}.npy" for name in names)]):
+    if sorted(archive.namelist()) != sorted([_INDEX, *(f"{o}.npy" for o in names)]):
         raise ValueError(f"its parts are not those of which {_INDEX} tells")
-    return [_read(archive, name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+    return [_read(archive, *pair) for pair in zip(names, leaves, strict=True)]
 
 
 @contextmanager
@@ -287,7 +302,8 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{str(path)!r} is no file of `hamux.save`, or it is damaged or cut off: {reason}"
+            f"{str(path)!r} is no file of `hamux.save`, or it is damaged or cut off: "
+            f"{reason}"
         ) from None
 
 # %% ../nbs/09_export.qmd #_Memory
@@ -300,8 +316,9 @@ def load(
 ) -> _Memory:
     """The memory in a file of `save`, with each array where its name says.
 
-    Arrays are committed to the devices of those of `like`, if these are. Raises `ValueError` if the
-    file has another structure than `like`, and tells all that differs; or if it is damaged.
+    Arrays are committed to the devices of those of `like`, if these are. Raises `ValueError`
+    if the file has another structure than `like`, and tells all that differs; or if it is
+    damaged.
     """
     path, template = _as_path(path, "load(path, like)"), _with_shapes(_as_ham("like", like))
     wanted, names = _describe(template)
@@ -322,7 +339,8 @@ def _with_shapes(ham: HAM) -> HAM:
     try:
         check_ready(ham.neurons, ham.hypersynapses, ham.connections)
     except ValueError:
-        return eqx.filter_eval_shape(lambda ham: ham.init_params(jax.random.key(0)), ham)
+        draw = lambda ham: ham.init_params(jax.random.key(0))
+        return eqx.filter_eval_shape(draw, ham)
     return ham
 
 # %% ../nbs/09_export.qmd #_register
@@ -333,24 +351,29 @@ def _register(cls: type) -> None:
 
     def write(aux: Any) -> bytes:
         tree = jax.tree_util.PyTreeDef
-        make = getattr(tree, "from_node_data_and_children", None) or tree.make_from_node_data_and_children
+        name = "from_node_data_and_children"
+        make = getattr(tree, name, None) or getattr(tree, f"make_{name}")  # as in JAX 0.5
         leaves = [jax.tree.structure(0)] * len(inside)
         node = make(jax.tree_util.default_registry, (cls, aux), leaves).unflatten(inside)
         return json.dumps([getattr(node, name) for name in static]).encode()
 
     def build(constants: list[list[Any]], children: Any) -> Any:
         node = object.__new__(cls)
-        for name, value in zip([*static, *inside], [*map(tuple, constants), *children], strict=True):
+        values = [*map(tuple, constants), *children]
+        for name, value in zip([*static, *inside], values, strict=True):
             object.__setattr__(node, name, value)
         return node
 
-    name = f"hamux.{cls.__name__}"
-    with suppress(ValueError):  # it is registered already, where a notebook runs this once more
+    with suppress(ValueError):  # it is registered already: a notebook runs this once more
         sys.modules["jax.export"].register_pytree_node_serialization(
-            cls, serialized_name=name, serialize_auxdata=write, deserialize_auxdata=json.loads, from_children=build
+            cls,
+            serialized_name=f"hamux.{cls.__name__}",
+            serialize_auxdata=write,
+            deserialize_auxdata=json.loads,
+            from_children=build,
         )
 
 
-if "jax.export" in sys.modules:  # as in newer versions; older ones would take a tenth of a second to load it
+if "jax.export" in sys.modules:  # in older versions it is not, and takes long to load
     _register(Retrieval)
     _register(Trace)

@@ -674,7 +674,7 @@ SLIPS = {
     "no parameters": (lambda: hmx.save("x.npz", layered(None)), r"`hypersynapses\['W'\]` has no parameters yet"),
     "shapes": (
         lambda: hmx.save("x.npz", eqx.filter_eval_shape(layered)),
-        r"`ham` must have its numbers to be saved, but \[.*'hypersynapses.T.W', .*\] are only shapes",
+        r"`ham` must have numbers to be saved, but \[.*'hypersynapses.T.W', .*\] are only shapes",
     ),
     "a number": (
         lambda: hmx.save("x.npz", change(lambda ham: ham.hypersynapses["b"].b, 1.0)),
