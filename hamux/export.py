@@ -47,7 +47,7 @@ def _as_text(key: Any) -> str:
 
 # %% ../nbs/09_export.qmd #_parts
 def _parts(node: Any) -> dict[str, Any]:
-    """What is inside of a node of a pytree, by name; of a leaf, itself by no name."""
+    """What is inside of a node of a pytree, by name; a leaf has no name."""
     inside = lambda a: a is not node
     paths, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=inside)
     parts = {"".join(map(_as_text, path)): part for path, part in paths}
@@ -58,7 +58,7 @@ def _parts(node: Any) -> dict[str, Any]:
 
 # %% ../nbs/09_export.qmd #_as_fact
 def _as_fact(value: Any) -> Any:
-    """A constant as JSON where there is a lasting form for it, else what it is called."""
+    """A constant as JSON where it has a lasting form, else what it is called."""
     match value:
         case np.generic():
             return _as_fact(value.item())
@@ -105,7 +105,7 @@ def _walk(name: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _spell(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A constant by name; or several, if it is a tuple of tuples like connections."""
+    """A constant by name; or several, if it is a tuple of tuples."""
     if isinstance(value, tuple) and any(isinstance(a, tuple) for a in value):
         for i, a in enumerate(value):
             yield f"{name}[{i}]", _as_fact(a)
@@ -122,6 +122,8 @@ def _describe(ham: HAM) -> tuple[dict[str, Any], list[str]]:
         if isinstance(part, _Leaf):
             names[part], part = name, _as_kind(name, leaves[part])
         facts[name] = part
+    if len({"", *names}) <= len(names):  # a class may flatten itself as it likes
+        raise ValueError(f"Every leaf must have a name of its own, got {names}.")
     del facts[""]  # a HAM is a HAM
     return facts, names
 
@@ -135,7 +137,8 @@ def _as_kind(name: str, leaf: Any) -> dict[str, Any]:
         or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     ):
         raise ValueError(
-            f"Every leaf must be an array of numbers, known by now, but `{name}` is {leaf!r}."
+            "Every leaf must be an array of numbers, known by now, "
+            f"but `{name}` is {leaf!r}."
         )
     return {"dtype": str(_dtype(leaf)), "shape": list(leaf.shape)}
 
@@ -147,7 +150,7 @@ def _dtype(leaf: Any) -> np.dtype:
 # %% ../nbs/09_export.qmd #_replacing
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file, which takes the place of `path` when it is whole, and is gone if not."""
+    """A new file, which takes the place of `path` when it is whole."""
     path = Path(os.path.realpath(path))  # a link goes on leading to it
     new = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
@@ -174,7 +177,7 @@ _FORMAT, _INDEX = 1, "hamux.json"
 
 def _write(file: IO[bytes], facts: dict[str, Any], arrays: dict[str, Any]) -> None:
     """Facts and arrays as a zip file, which is the same for the same memory."""
-    lines = (f"{json.dumps(name)}: {json.dumps(fact)}" for name, fact in facts.items())
+    lines = (f"{json.dumps(o)}: {json.dumps(fact)}" for o, fact in facts.items())
     with ZipFile(file, "w", ZIP_STORED) as archive:
         with archive.open(_INDEX, "w") as part:
             part.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -195,7 +198,7 @@ def save(
     facts, names = _describe(ham)
     arrays = dict(zip(names, jax.tree.leaves(ham), strict=True))
     if bare := [o for o, a in arrays.items() if isinstance(a, jax.ShapeDtypeStruct)]:
-        raise ValueError(f"`ham` must have numbers to be saved, but {bare} are only shapes.")
+        raise ValueError(f"`ham` must have numbers, but {bare} are only shapes.")
     with _replacing(path) as file:
         _write(file, {"hamux": _FORMAT} | facts, arrays)
 
@@ -204,7 +207,10 @@ def save(
 def _as_path(path: Any, call: str) -> Path:
     """`path` as a path; errors show the `call`."""
     if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"`path` must be a path, got {type(path).__name__}. It comes first: `hamux.{call}`.")
+        raise ValueError(
+            f"`path` must be a path, got {type(path).__name__}. "
+            f"It comes first: `hamux.{call}`."
+        )
     return Path(os.fsdecode(path))
 
 
@@ -235,7 +241,8 @@ def _in_words(fact: Any) -> str:
     """A fact as an error tells it."""
     if isinstance(fact, dict) and {"dtype", "shape"} <= fact.keys():
         kind = f"{fact['dtype']} {fact['shape']}"
-        return f"{kind} with digest {str(fact['sha256'])[:8]}" if "sha256" in fact else kind
+        digest = str(fact.get("sha256", ""))[:8]
+        return f"{kind} with digest {digest}" if digest else kind
     return fact if isinstance(fact, str) else json.dumps(fact)
 
 # %% ../nbs/09_export.qmd #_check_same
@@ -248,7 +255,8 @@ def _check_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> No
         )
     if lines := _differences(saved, wanted):
         told = "\n- ".join([f"`like` does not fit what is in {str(path)!r}:", *lines])
-        told += "\nBuild `like` as the saved memory was built, and change it after loading."
+        told += "\nBuild `like` as the saved memory was built, "
+        told += "and change it after loading."
         if any(name in told for name in ("float64", "complex128", "int64")):
             told += " For 64 bits, first `jax.config.update('jax_enable_x64', True)`."
         raise ValueError(told)
@@ -302,8 +310,8 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{str(path)!r} is no file of `hamux.save`, or it is damaged or cut off: "
-            f"{reason}"
+            f"{str(path)!r} is no file of `hamux.save`, "
+            f"or it is damaged or cut off: {reason}"
         ) from None
 
 # %% ../nbs/09_export.qmd #_Memory
@@ -316,9 +324,9 @@ def load(
 ) -> _Memory:
     """The memory in a file of `save`, with each array where its name says.
 
-    Arrays are committed to the devices of those of `like`, if these are. Raises `ValueError`
-    if the file has another structure than `like`, and tells all that differs; or if it is
-    damaged.
+    Arrays are committed to the devices of those of `like`, if these are. Raises
+    `ValueError` if the file has another structure than `like`, and tells all that
+    differs; or if it is damaged.
     """
     path, template = _as_path(path, "load(path, like)"), _with_shapes(_as_ham("like", like))
     wanted, names = _describe(template)
@@ -335,7 +343,7 @@ def load(
 
 # %% ../nbs/09_export.qmd #_with_shapes
 def _with_shapes(ham: HAM) -> HAM:
-    """`ham`, or if it has no parameters yet, the shapes of all that it would draw."""
+    """`ham`, or if it has no parameters yet, the shapes of what it would draw."""
     try:
         check_ready(ham.neurons, ham.hypersynapses, ham.connections)
     except ValueError:
@@ -345,7 +353,7 @@ def _with_shapes(ham: HAM) -> HAM:
 
 # %% ../nbs/09_export.qmd #_register
 def _register(cls: type) -> None:
-    """Let `jax.export` write results of this class, whose constants are tuples of names."""
+    """Let `jax.export` write this class, whose constants are tuples of names."""
     static = [field.name for field in fields(cls) if field.metadata.get("static")]
     inside = [field.name for field in fields(cls) if field.name not in static]
 
