@@ -91,6 +91,10 @@ from .flow import (
 from . import (
     viz,
 )
+from .export import (
+    load,
+    save,
+)
 
 __version__ = "0.3.0"
 
@@ -165,4 +169,6 @@ __all__ = [
     "VectorField",
     "vector_field",
     "viz",
+    "load",
+    "save",
 ]
