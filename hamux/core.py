@@ -28,7 +28,6 @@ from ._wiring import Collection, Connection, States, as_collection, as_connectio
 from ._wiring import check_batch, draw, find, initial_state, is_ready, items, map_named, split_key
 
 # %% ../nbs/00_core.qmd #_all_
-#| code-fold: true
 _all_ = ["Connection", "States", "legendre_transform"]  # what else is found in this module
 
 # %% ../nbs/00_core.qmd #Lagrangian

@@ -330,7 +330,6 @@ class Retrieval(eqx.Module):
         return _in_words(self)
 
 # %% ../nbs/04_dynamics.qmd #_in_words
-#| code-fold: true
 def _in_words(result: Retrieval) -> str:
     """How many steps it took, and how many samples came to which end."""
     if any(isinstance(a, Tracer) for a in jax.tree.leaves(result)):
@@ -520,7 +519,6 @@ def _retrieve(ham: AnyHAM, held: Held, xs: States, solver: AbstractSolver, tol: 
     return eqx.tree_at(lambda result: result.trace.steps, result, jnp.asarray(plan.at, jnp.int32))
 
 # %% ../nbs/04_dynamics.qmd #retrieve
-#| code-fold: true
 def retrieve(
     ham: AnyHAM,  # one sample, or a batch with `ham.vectorize()`
     xs: States | None = None,  # where to start; None with a `key`
@@ -554,7 +552,6 @@ def retrieve(
     return _retrieve(ham, as_held(ham, clamped, xs), xs, solver, tol, plan)
 
 # %% ../nbs/04_dynamics.qmd #_as_start
-#| code-fold: true
 def _as_start(ham: AnyHAM, xs: States | None, key: PRNGKeyArray | None, bs: int | None) -> States:
     """The states to start from, given or drawn."""
     if (xs is None) == (key is None) or (xs is not None and bs is not None):
