@@ -45,13 +45,14 @@ def test(only: str | None = None) -> bool:
     say("exporting the notebooks")
     books = project.export()
     picked = project.select(books, only)
+    told = tuple(f"{path}:" for path in picked)
     parts: dict[str, Callable[[], Count]] = {
         "notebooks and their tests": lambda: runs.execute(books, pages(picked) | tests(picked)),
-        "pages that can be read": lambda: listed(unreadable(pages(picked))),
-        "links and references": lambda: listed(astray(books, picked)),
+        "pages that can be read": lambda: listed(o for path in pages(picked) for o in nbs.problems(path, books[path])),
+        "links and references": lambda: listed(o for o in refs.check(pages(books), BIB) if o.startswith(told)),
     }
-    tool = "pytest", "-q", "--numprocesses=logical", "--maxprocesses=4", "scripts/tests"
     if only is None:
+        tool = "pytest", "-q", "--numprocesses=logical", "--maxprocesses=4", "scripts/tests"
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
         parts["tests of the build tool"] = lambda: shown(books, ROOT, *tool)
         parts |= linters(books)
@@ -119,15 +120,6 @@ def process(books: Books) -> None:
     mark.write_bytes(made_of)
     for old in (o for o in ready.rglob("*") if o.is_file() and not (BUILD / "nbs" / o.relative_to(ready)).exists()):
         old.unlink()
-
-
-def unreadable(picked: Books) -> Iterable[str]:
-    return (problem for source, nb in picked.items() for problem in nbs.problems(source, nb))
-
-
-def astray(books: Books, picked: Books) -> Iterable[str]:
-    found = refs.check(pages(books), BIB)
-    return (o for o in found if Path(o.partition(":")[0]) in picked)
 
 
 def out_of_step(books: Books) -> Iterable[str]:

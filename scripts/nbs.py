@@ -153,9 +153,7 @@ def _check_options(path: Path, cell: NotebookNode) -> None:
     line, options = cell.metadata.qmd.line, _options(cell.source)
     for n, row in enumerate(cell.source.split("\n")):
         if n >= len(options) and _OPTION.match(row):
-            raise NotebookError(
-                path, line + n, f"{row.strip()!r} must stand in the first lines of its cell, above all else"
-            )
+            raise NotebookError(path, line + n, f"{row.strip()!r} must stand in its cell's first lines, above all else")
     for n, option in enumerate(options):
         if not re.match(r"[\w-]+:(\s|$)|\s|-\s|$", option):
             if option.split()[0] not in DIRECTIVES:

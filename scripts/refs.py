@@ -171,7 +171,8 @@ class _Page:
             case {"t": "Para", "c": [{"t": "Math", "c": [kind, tex]}, _, {"t": "Str", "c": mark}]} if _is_mark(mark):
                 label = mark[2:-1]
                 tex = f"\n{tex.strip()} \\tag{{{self.labels[label][0]['c']}}}\n"
-                return [{"t": "Div", "c": [[label, ["equation"], []], [{"t": "Para", "c": [{"t": "Math", "c": [kind, tex]}]}]]}]
+                maths = {"t": "Para", "c": [{"t": "Math", "c": [kind, tex]}]}
+                return [{"t": "Div", "c": [[label, ["equation"], []], [maths]]}]
         return [node]
 
     def _refer(self, cite: dict) -> list[dict]:

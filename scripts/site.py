@@ -41,28 +41,23 @@ def build(
     shutil.rmtree(work / "_docs", ignore_errors=True)
     print(f"site: rendering with {'Quarto' if quarto else 'smalldocs (there is no quarto on the PATH)'}", flush=True)
     if quarto:
-        _quarto([quarto, "render"], work)
+        done = subprocess.run([quarto, "render"], cwd=work, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout)
+        if done.returncode:
+            raise BuildError(f"Quarto failed:\n{said}")
+        warnings = re.findall(r"^.*\b(?:WARN(?:ING)?|ERROR)\b.*(?:\n(?!\[).+)*", said, re.M)
         _list_entries(work / "_docs")
     else:
         site = Site(load(work), quiet=True)
         site.build()
-        if site.warnings:
-            raise BuildError("smalldocs warns:\n" + "\n".join(site.warnings))
+        warnings = [f"{page}: broken link {link}" for page, link in site.broken]
+    if warnings:
+        raise BuildError(f"{'Quarto' if quarto else 'smalldocs'} warns:\n" + "\n".join(warnings))
     for css in (work / "_docs").rglob("*.css"):  # a theme's own fonts, which come from another host
         text = css.read_text(encoding="utf-8")
         css.write_text(re.sub(r"@import\s*(?:url\()?([\"']?)https?://[^\"')]+\1\)?;?", "", text), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(work / "_docs", out)
-
-
-def _quarto(command: list[str], work: Path) -> None:
-    """Render with Quarto; what it warns of is an error."""
-    done = subprocess.run(command, cwd=work, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout)
-    if done.returncode:
-        raise BuildError(f"Quarto failed:\n{said}")
-    if warnings := re.findall(r"^.*\b(?:WARN(?:ING)?|ERROR)\b.*(?:\n(?!\[).+)*", said, re.M):
-        raise BuildError("Quarto warns:\n" + "\n".join(warnings))
 
 
 def _list_entries(docs: Path) -> None:
