@@ -205,7 +205,6 @@ class AbstractHAM(AbstractListForm, eqx.Module):
         return (energy, gradient) if return_energy else gradient
 
 # %% ../nbs/00_core.qmd #_as_neurons
-#| code-fold: true
 def _as_neurons(values: object) -> Collection[NeuronLayer]:
     """`values` as a dict or list of at least one `NeuronLayer`."""
     values = as_collection("neurons", values)
@@ -281,7 +280,6 @@ class HAM(AbstractHAM):
         return self
 
 # %% ../nbs/00_core.qmd #_check_connections
-#| code-fold: true
 def _check_connections(ham: Hypergraph) -> None:
     """Refuse connections that their hypersynapse cannot take, and hypersynapses without any."""
     drawn = {}  # a shared hypersynapse gets its parameters from its first connection
@@ -304,7 +302,6 @@ def _check_connections(ham: Hypergraph) -> None:
         raise ValueError(f"Hypersynapses {unused} are in no connection: connect or remove them.")
 
 # %% ../nbs/00_core.qmd #_with_params
-#| code-fold: true
 def _with_params(
     synapse: Callable, key: PRNGKeyArray | None, *shapes: tuple[int, ...]
 ) -> Callable:

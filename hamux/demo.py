@@ -30,7 +30,6 @@ from hamux.models.dense_memory import (
 )
 
 # %% ../nbs/10_dense_memory.qmd #digits
-#| code-fold: true
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """All 1797 digits of scikit-learn, as pixels "1797 64" between 0 and 1, and their labels."""
     data = _extra("sklearn.datasets", "scikit-learn").load_digits()
@@ -47,7 +46,6 @@ def _extra(module: str, package: str) -> Any:
         ) from error
 
 # %% ../nbs/10_dense_memory.qmd #ink
-#| code-fold: true
 def ink(
     x: ArrayLike,  # patterns of length one, centred
     mean: ArrayLike,  # the picture on which they are centred
@@ -56,7 +54,6 @@ def ink(
     return np.clip(np.asarray(mean) + 2.2 * np.asarray(x), 0, 1)  # 2.2: their mean length before
 
 # %% ../nbs/10_dense_memory.qmd #corruptions
-#| code-fold: true
 def corruptions(
     noise: float, occlusion: float, seed: int
 ) -> dict[str, Any]:  # label -> function of patterns
@@ -71,7 +68,6 @@ def corruptions(
     }
 
 # %% ../nbs/10_dense_memory.qmd #FRAMES
-#| code-fold: true
 FRAMES = {0: "cue", 2: "t = 0.5", 4: "t = 1", 8: "t = 2"}  # after so many steps of 0.25
 COLORS = ("#3b6fa0", "#e07a3f", "#5a9367")
 GOOD, BAD = "#4a8a5a", "#b3382c"
@@ -120,7 +116,6 @@ def draw_recall(
     return fig
 
 # %% ../nbs/10_dense_memory.qmd #_Parser
-#| code-fold: true
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints take one line."""
 
@@ -156,7 +151,6 @@ def _picture(text: str) -> Path:
     return path
 
 # %% ../nbs/10_dense_memory.qmd #_parser
-#| code-fold: true
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hamux-demo",
@@ -189,7 +183,6 @@ def main(argv: list[str] | None = None) -> None:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 # %% ../nbs/10_dense_memory.qmd #_run
-#| code-fold: true
 def _run(args: argparse.Namespace) -> None:
     tqdm = _extra("tqdm", "tqdm").tqdm
     _extra("matplotlib", "matplotlib")  # before the work, not after it
@@ -225,7 +218,6 @@ def _run(args: argparse.Namespace) -> None:
     print(f"\nfigure: {args.out}")
 
 # %% ../nbs/10_dense_memory.qmd #_row
-#| code-fold: true
 def _row(name: str, ok: Array, result: Any) -> str:
     """One line of the table."""
     numbers = ok, result.steps, result.trace.energies, result.energy
@@ -235,7 +227,5 @@ def _row(name: str, ok: Array, result: Any) -> str:
     return f"{name:20} {rate} {steps:7.1f} {before:9.3f} -> {after:.3f}"
 
 # %% ../nbs/10_dense_memory.qmd #4045c71c
-#| eval: false
-#| code-fold: true
 if __name__ == "__main__":
     main()

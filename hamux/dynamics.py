@@ -132,7 +132,6 @@ class AbstractSolver(eqx.Module):
         """What to make of the step of size `dt` that has led from `point` to `trial`."""
 
 # %% ../nbs/04_dynamics.qmd #Outcome
-#| code-fold: true
 class Outcome(IntEnum):
     """Why the retrieval of a sample came to its end."""
 
@@ -339,7 +338,6 @@ def _dead_end(lowest: _Lowest, way: _Way, accept: Array) -> Array:
     )
 
 # %% ../nbs/04_dynamics.qmd #Trace
-#| code-fold: true
 class Trace(eqx.Module):
     """What was recorded. A sample that has come to its end stays where it is."""
 
@@ -348,7 +346,6 @@ class Trace(eqx.Module):
     xs: dict[Name, Float[Array, "..."]]  # layers by name, "*batch time *shape"
 
 # %% ../nbs/04_dynamics.qmd #Retrieval
-#| code-fold: true
 class Retrieval(eqx.Module):
     """Where a retrieval ended, and why, for each sample. `print` it."""
 
@@ -474,7 +471,6 @@ def _finish(model: ClampedHAM, run: _Run) -> Retrieval:
     return Retrieval(point.xs, point.xhats, *ends, *where, synapses=synapses)
 
 # %% ../nbs/04_dynamics.qmd #_origin
-#| code-fold: true
 def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
     """The first layer that is not finite, or -1, and the connections it may come from."""
     names = [name for name, _ in items(ham.neurons)]
@@ -508,7 +504,6 @@ def _retrieve(
     return dataclasses.replace(result, trace=trace)
 
 # %% ../nbs/04_dynamics.qmd #retrieve
-#| code-fold: true
 def retrieve(
     ham: AnyHAM,  # one sample, or a batch with `ham.vectorize()`
     xs: States | None = None,  # where to start; None with a `key`
@@ -548,7 +543,6 @@ def retrieve(
     return _retrieve(ham, as_held(ham, clamped, xs), xs, solver, tol, plan)
 
 # %% ../nbs/04_dynamics.qmd #_as_start
-#| code-fold: true
 def _as_start(
     ham: AnyHAM, xs: States | None, key: PRNGKeyArray | None, bs: int | None
 ) -> States:
@@ -595,7 +589,6 @@ def _as_plan(
     return _Plan(steps, names, tuple(at), gradient)
 
 # %% ../nbs/04_dynamics.qmd #_in_words
-#| code-fold: true
 def _in_words(result: Retrieval) -> str:
     """How many steps it took, and how many samples came to which end."""
     if any(isinstance(a, Tracer) for a in jax.tree.leaves(result)):

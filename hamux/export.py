@@ -203,7 +203,6 @@ def save(
         _write(file, {"hamux": _FORMAT} | facts, arrays)
 
 # %% ../nbs/09_export.qmd #_as_path
-#| code-fold: true
 def _as_path(path: Any, call: str) -> Path:
     """`path` as a path; errors show the `call`."""
     if not isinstance(path, str | os.PathLike):

@@ -22,7 +22,6 @@ from ._checks import check_floating
 from ._numerics import widen
 
 # %% ../nbs/01_lagrangians.qmd #RealScalarLike
-#| code-fold: true
 RealScalarLike: TypeAlias = float | int | np.number | Real[Array, ""]  # may be an array
 
 # %% ../nbs/01_lagrangians.qmd #_as_state

@@ -33,8 +33,6 @@ from .lagrangians import RealScalarLike
 from .layers import Biased
 
 # %% ../nbs/08_viz.qmd #types
-#| label: types
-#| code-fold: true
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
@@ -111,7 +109,6 @@ def _places(ham: AnyHAM, bipartite: bool) -> np.ndarray:
     return turned[:, ::-1] * [1, -1] if len(graph) > 9 and 4 * tall < flat else turned
 
 # %% ../nbs/08_viz.qmd #_fit
-#| code-fold: true
 def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
     """Limits that have all boxes inside, and text of this size, or smaller if they would overlap."""
     for text in texts:
@@ -138,7 +135,6 @@ def _fit(ax: Axes, texts: Sequence[Text], size: float) -> None:
         text.set_fontsize(size * scale)
 
 # %% ../nbs/08_viz.qmd #_size
-#| code-fold: true
 def _size(at: np.ndarray, bipartite: bool) -> tuple[float, float]:
     """Width and height of a figure, in inches."""
     n, (flat, tall) = len(at), np.ptp(at, axis=0)
@@ -174,7 +170,6 @@ def draw(
     return ax
 
 # %% ../nbs/08_viz.qmd #_lines
-#| code-fold: true
 def _lines(ham: AnyHAM) -> Iterable[tuple[int, int, float, str]]:
     """From which node to which other one a line goes, how it is bent, and its style."""
     number = {name: i for i, (name, _) in enumerate(items(ham.neurons))}
@@ -197,7 +192,6 @@ def _line(ax: Axes, start: np.ndarray, end: np.ndarray, bend: float, style: str)
     ax.add_patch(line).set_in_layout(False)  # there is room already
 
 # %% ../nbs/08_viz.qmd #_as_tiles
-#| code-fold: true
 def _as_tiles(images: Any, columns: int | None) -> tuple[np.ndarray, int]:
     """`images` one after the other, as "n H W" or "n H W C", and how many there are in a row."""
     images = np.asarray(images, float)
@@ -452,7 +446,6 @@ def _through(ham: AnyHAM, three: Sequence[States]) -> _Plane:
     return _Plane(a, (basis * signs).T, marks, jax.tree.map(jnp.asarray, three[0]))
 
 # %% ../nbs/08_viz.qmd #_of_two
-#| code-fold: true
 def _of_two(ham: AnyHAM, layer: Name | None, xs: States | None) -> _Plane:
     """The plane of the two neurons of a layer, where all other states are `xs`."""
     pairs = [name for name, o in items(ham.neurons) if prod(o.shape) == 2]

@@ -1,45 +1,41 @@
 """The build tool: notebooks (`nbs/*.qmd`) to package, README and site. `make help` lists the usual commands."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scripts import nbs, project, readme, refs, runs
-from scripts.project import BUILD, ROOT, Books, BuildError, write
+from scripts import nbs, project, readme, refs, runs, site
+from scripts.project import BUILD, PACKAGE, ROOT, Books, BuildError, write
+from scripts.runs import Count
 
-Count = tuple[int, int]  # passed, failed
-ERRORS = BuildError, nbs.NotebookError, refs.RefError  # which their texts explain
+BIB = ROOT / "nbs/references.bib"
 
 
 def say(text: str) -> None:
     print(f"== {text}", flush=True)
 
 
-def export(only: str | None = None) -> None:
+def export() -> None:
     """Write hamux/ out of the notebooks."""
     project.export()
     project.bring_back()
 
 
-def prepare(only: str | None = None) -> None:
+def prepare() -> None:
     """Export, test and clean (nbdev_prepare), then write hamux/ and README.md."""
     say("nbdev_prepare: exporting the notebooks")
     marks = [BUILD / "nbs/.notest", BUILD / "nbs/tests/.notest"]  # by which nbdev runs no notebook of the folder:
     for mark in marks:  # each is run below, once, and keeps its outputs
         write(mark, b"")
-    # nbdev_prepare would call Quarto for the README, which is made below, unless that looks new.
-    write(BUILD / "README.md", (ROOT / "README.md").read_bytes())
-    os.utime(BUILD / "README.md", (time.time() + 1e6,) * 2)
     try:
         books = project.export("nbdev_prepare")
     finally:
         for mark in marks:
             mark.unlink()
-    execute(books, pages(books))
-    make_readme(books)
+    make(books, pages(books))
+    readme.make()
     project.bring_back()
     say("hamux/ and README.md are in step with nbs/")
 
@@ -49,96 +45,86 @@ def test(only: str | None = None) -> bool:
     say("exporting the notebooks")
     books = project.export()
     picked = project.select(books, only)
+    told = tuple(f"{path}:" for path in picked)
     parts: dict[str, Callable[[], Count]] = {
-        "notebooks": lambda: notebooks(books, pages(picked)),
-        "exported tests": lambda: runs.test(books, picked),
-        "pages that can be read": lambda: listed(unreadable(pages(picked))),
-        "links and references": lambda: listed(astray(pages(books), pages(picked))),
+        "notebooks and their tests": lambda: runs.execute(books, pages(picked) | tests(picked)),
+        "pages that can be read": lambda: listed(o for path in pages(picked) for o in nbs.problems(path, books[path])),
+        "links and references": lambda: listed(o for o in refs.check(pages(books), BIB) if o.startswith(told)),
     }
     if only is None:
+        tool = "pytest", "-q", "--numprocesses=logical", "--maxprocesses=4", "scripts/tests"
         parts["hamux/ and README.md in step with nbs/"] = lambda: listed(out_of_step(books))
-        parts["tests of the build tool"] = lambda: tool_tests(books)
+        parts["tests of the build tool"] = lambda: shown(books, ROOT, *tool)
         parts |= linters(books)
     return count(parts)
 
 
-def lint(only: str | None = None) -> bool:
+def lint() -> bool:
     """Check style and types."""
     return count(linters(project.export()))
 
 
-def docs(only: str | None = None) -> None:
+def docs() -> None:
     """Build the site into _docs/."""
-    from scripts import site
-
     books = project.export()
-    process(books, pages(books))
-    try:
-        site.build(BUILD / "_proc", ROOT / "_docs")
-    except ValueError as e:  # a broken link or reference
-        raise BuildError(str(e)) from None
+    make(books, pages(books))
+    site.build(BUILD / "_proc", ROOT / "_docs")
 
 
-def preview(only: str | None = None) -> None:
+def preview() -> None:
     """Serve the site, and rebuild what changes."""
-    from scripts import site
 
-    def renew(paths: Iterable[Path]) -> None:
-        """Rerun the notebooks at `paths` alone: others keep the outputs they have, even if hamux has changed."""
-        names = {Path(p).resolve().relative_to(ROOT) for p in paths}
+    def renew(changed: Iterable[Path]) -> None:
+        """Runs these notebooks alone: others keep the outputs they have, even if hamux has changed."""
+        names = {path.relative_to(ROOT) for path in changed}
         books = project.export()
-        process(books, {o: nb for o, nb in pages(books).items() if o in names})
+        make(books, {o: nb for o, nb in pages(books).items() if o in names})
 
     books = project.export()
-    process(books, pages(books))
-    site.preview(renew, BUILD / "_proc", ROOT / "_docs", watch=[ROOT / "nbs"])
+    make(books, pages(books))
+    site.preview(BUILD / "_proc", ROOT / "nbs", renew)
 
 
 def pages(books: Books) -> Books:
     return {o: nb for o, nb in books.items() if not project.is_test(o)}
 
 
-def execute(books: Books, picked: Books) -> None:
+def tests(books: Books) -> Books:
+    """Those notebooks whose module pytest collects."""
+    return {o: nb for o, nb in books.items() if (project.own_module(nb) or "").startswith("tests.test_")}
+
+
+def make(books: Books, picked: Books) -> None:
+    """Makes all pages ready for the site, once `picked` have run."""
+    if problems := refs.check(pages(books), BIB):
+        raise BuildError("\n".join(problems))
     say("running the notebooks that have changed")
-    if failed := runs.execute(books, picked):
-        raise BuildError(f"failed: {', '.join(map(str, failed))}")
-
-
-def process(books: Books, picked: Books) -> None:
-    """Runs `picked`, and lets nbdev make them ready for the site, in `_build/_proc/`, where all else is put that it needs."""
-    execute(books, picked)
+    _, failed = runs.execute(books, picked)
+    if failed:
+        raise BuildError(f"failed: {failed} of the notebooks")
     say("nbdev: adding API entries and links")
-    runs.process({o: books[o] for o in picked})
-    made, ready = BUILD / "nbs", BUILD / "_proc"
-    files = {p.relative_to(made) for p in made.rglob("*") if p.is_file()}
-    for file in (o for o in files if o.suffix != ".ipynb"):
-        write(ready / file, (made / file).read_bytes())
-    for old in (p for p in ready.rglob("*") if p.is_file() and p.relative_to(ready) not in files):
+    process(books)
+
+
+def process(books: Books) -> None:
+    """Lets nbdev bring `_build/_proc/` up to date."""
+    # nbdev looks at what has changed of a notebook, not at what else its entries and links are made of
+    made_of = (PACKAGE / "_modidx.py").read_bytes() + (ROOT / "scripts/showdoc.py").read_bytes()
+    mark, ready = BUILD / "processed", BUILD / "_proc"
+    force = not mark.exists() or mark.read_bytes() != made_of
+    mark.unlink(missing_ok=True)  # and is written when all is well
+    code = f"from nbdev.serve import proc_nbs; proc_nbs(force={force}, skip_folder_re='^[_.]|^tests$')"
+    done = project.run(sys.executable, "-c", code)
+    if done.returncode:
+        raise BuildError(f"nbdev could not process the notebooks:\n{project.located(done.stderr, books)}")
+    mark.write_bytes(made_of)
+    for old in (o for o in ready.rglob("*") if o.is_file() and not (BUILD / "nbs" / o.relative_to(ready)).exists()):
         old.unlink()
 
 
-def make_readme(books: Books) -> None:
-    if readme.INDEX in books and "executed" in books[readme.INDEX].metadata:
-        runs.process({readme.INDEX: books[readme.INDEX]})
-        readme.make(runs.processed(readme.INDEX))
-
-
-def notebooks(books: Books, picked: Books) -> Count:
-    failed = runs.execute(books, picked)
-    return len(picked) - len(failed), len(failed)
-
-
-def unreadable(picked: Books) -> Iterable[str]:
-    return (o for source, nb in picked.items() for o in nbs.problems(source, nb))
-
-
-def astray(books: Books, picked: Books) -> Iterable[str]:
-    found = refs.check(books, ROOT / "nbs/references.bib")
-    return (o for o in found if o.partition(":")[0] in map(str, picked))
-
-
 def out_of_step(books: Books) -> Iterable[str]:
-    make_readme(books)
+    process(books)
+    readme.make()
     return (f"{o} differs from what the notebooks make; run `make prepare`" for o in project.stale())
 
 
@@ -149,21 +135,20 @@ def listed(problems: Iterable[str]) -> Count:
     return (0, len(found)) if found else (1, 0)
 
 
-def tool_tests(books: Books) -> Count:
-    good, bad = runs.pytest("tool", [ROOT / "scripts" / "tests"], ROOT, books)
-    return good.total(), bad.total()
+def shown(books: Books, cwd: Path, *command: str) -> Count:
+    """Runs a Python program and prints what it says, with places in hamux/ as those in the notebooks."""
+    done = project.run(sys.executable, "-m", *command, cwd=cwd)
+    print(project.located(done.stdout + done.stderr, books), end="", flush=True)
+    return runs.tally(done)
 
 
 def linters(books: Books) -> dict[str, Callable[[], Count]]:
-    def judged(*command: str, cwd: Path) -> Callable[[], Count]:
-        return lambda: (0, 1) if runs.show(*command, cwd=cwd, books=books) else (1, 0)
-
     ruff = "ruff", "check", "--quiet", "--no-cache"
     types = "basedpyright", "--level", "error", "--pythonpath", sys.executable
     return {
-        "ruff, hamux": judged(*ruff, "--no-respect-gitignore", "hamux", cwd=BUILD),
-        "ruff, scripts": judged(*ruff, "scripts", cwd=ROOT),
-        "basedpyright": judged(*types, cwd=BUILD),
+        "ruff, hamux": lambda: shown(books, BUILD, *ruff, "--no-respect-gitignore", "hamux"),
+        "ruff, scripts": lambda: shown(books, ROOT, *ruff, "scripts"),
+        "basedpyright": lambda: shown(books, BUILD, *types),
     }
 
 
@@ -175,7 +160,7 @@ def count(parts: dict[str, Callable[[], Count]]) -> bool:
         start = time.time()
         try:
             counts[name] = part()
-        except ERRORS as e:
+        except BuildError as e:
             print(e)
             counts[name] = 0, 1
         print(f"   {counts[name][0]} passed, {counts[name][1]} failed in {time.time() - start:.0f} s")
@@ -195,8 +180,9 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", help="(test) this notebook and its tests alone, as in 00_core")
     args = parser.parse_args()
     try:
-        return int(COMMANDS[args.command](args.only or None) is False)
-    except ERRORS as e:
+        good = test(args.only or None) if args.command == "test" else COMMANDS[args.command]()
+        return int(good is False)
+    except BuildError as e:
         print(e, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

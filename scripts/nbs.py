@@ -19,9 +19,14 @@ LONGEST = 60  # lines of source without a word between
 
 _OPTION = re.compile(r"\s*#\s*\|\s?(.*)")
 _FENCE = re.compile(r"([\s>*+-]*|\s*\d+[.)]\s+)(`{3,}|~{3,})\s*([^`]*?)\s*$")
+_IMPORT = ast.Import | ast.ImportFrom
 
 
-class NotebookError(Exception):
+class BuildError(Exception):
+    """A failure that the reader can mend. Its text is all that is shown."""
+
+
+class NotebookError(BuildError):
     """What is wrong with a notebook, and the place to mend it."""
 
     def __init__(self, path: Path, line: int, message: str):
@@ -63,6 +68,14 @@ def first_line(cell: NotebookNode) -> int:
     return next((i for i, o in enumerate(lines) if o.strip() and not _OPTION.match(o)), len(lines))
 
 
+def parse(source: str) -> list[ast.stmt]:
+    """The statements of a cell; none where it holds a magic, or a mistake that its run will tell."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
+
+
 def problems(path: Path, nb: NotebookNode) -> Iterator[str]:
     """What a reader of the page `nb` misses, hidden code and words among much source; and what nbdev trips over."""
     run = 0  # lines of source since the last word
@@ -71,30 +84,32 @@ def problems(path: Path, nb: NotebookNode) -> Iterator[str]:
         if cell.cell_type == "markdown":
             run *= not re.search(r"^(?!:::)\s*\S", cell.source, re.M)
             continue
-        body = _body(cell)
-        imports = [o for node in body for o in ast.walk(node) if isinstance(o, ast.Import | ast.ImportFrom)]
+        body = parse(cell.source)
         shown = options.keys().isdisjoint(DIRECTIVES - {"exports", "notest"})
         shown = shown and "false" not in options.get("echo", []) + options.get("include", [])
-        if is_exported(cell) and not shown and not all(o in imports for o in body):
+        if is_exported(cell) and not shown and not all(isinstance(o, _IMPORT) for o in body):
             yield f"{path}:{line}: exported code is hidden; show it (`#| exports`) or fold it (`#| code-fold: true`, too)"
         before, run = run, run + shown * (cell.source.count("\n") + 1 - first_line(cell))
         if before <= LONGEST < run:
             yield f"{path}:{line}: {run} lines of source without a word between; {LONGEST} are the most"
         # For the API entries nbdev runs cells with imports again, but not those on which the rest of such a cell depends.
-        alone = ast.Import | ast.ImportFrom | ast.Try | ast.FunctionDef | ast.ClassDef
-        if imports and not is_exported(cell) and not all(isinstance(o, alone) for o in body) and any(map(is_exported, nb.cells)):
-            yield f"{path}:{line + imports[0].lineno - 1}: give imports a cell of their own; nbdev runs them twice"
-
-
-def _body(cell: NotebookNode) -> list[ast.stmt]:
-    try:
-        return ast.parse(cell.source).body
-    except SyntaxError:  # a magic, or a mistake that the run will tell
-        return []
+        alone = all(isinstance(o, _IMPORT | ast.Try | ast.FunctionDef | ast.ClassDef) for o in body)
+        imports = [o.lineno for node in body for o in ast.walk(node) if isinstance(o, _IMPORT)]
+        if imports and not alone and not is_exported(cell) and any(map(is_exported, nb.cells)):
+            yield f"{path}:{line + imports[0] - 1}: give imports a cell of their own; nbdev runs them twice"
 
 
 def _cells(path: Path, text: str) -> Iterator[NotebookNode]:
-    lines, at, fence = text.split("\n"), 0, None  # `at`: where prose begins; `fence`: the one that is open, and its line
+    lines, at, fence = (
+        text.split("\n"),
+        0,
+        None,
+    )  # `at`: where prose begins; `fence`: the one that is open, and its line
+    if title := re.match(r"\s*# .*(\n+> .*)?$", text, re.M):  # a cell of its own, of which nbdev makes front matter
+        at = title[0].count("\n") + 1
+        yield from _prose(lines[:at], 1)
+        if title[1] and lines[at:] and lines[at].startswith(">"):
+            raise NotebookError(path, at + 1, "the subtitle must be one line")
     for n, line in enumerate(lines):
         m = _FENCE.match(line)
         if m and fence is None:
@@ -104,42 +119,27 @@ def _cells(path: Path, text: str) -> Iterator[NotebookNode]:
                     raise NotebookError(path, n + 1, "a {python} fence needs a line of its own, outside of quotations")
                 if m[3] != "{python}":
                     raise NotebookError(path, n + 1, f"write `{{python}}`, and options in `#|` lines, not {m[3]!r}")
-                yield from _prose(path, "\n".join(lines[at:n]), at + 1)
+                yield from _prose(lines[at:n], at + 1)
         elif m and m[2].startswith(fence[2]):
             if m[3]:
                 raise NotebookError(path, start + 1, f"this fence is never closed; in line {n + 1} another one begins")
             if fence[3] == "{python}":
                 code = [re.sub(rf"^[ \t]{{,{len(fence[1])}}}", "", o) for o in lines[start + 1 : n]]
-                cell = _placed(new_code_cell("\n".join(code)), start + 2)
+                cell = new_code_cell("\n".join(code), metadata={"qmd": {"line": start + 2}})  # where its source begins
                 _check_options(path, cell)
                 yield cell
                 at = n + 1
             fence = None
     if fence:
         raise NotebookError(path, start + 1, "this fence is never closed")
-    yield from _prose(path, "\n".join(lines[at:]), at + 1)
+    yield from _prose(lines[at:], at + 1)
 
 
-def _prose(path: Path, text: str, line: int) -> Iterator[NotebookNode]:
-    """The Markdown cell that holds `text`; two at the top of a page, for nbdev makes front matter of the title's cell."""
-    blank = re.match(r"(?:[ \t]*\n)*", text)[0]
-    body = text[len(blank) :].rstrip()
-    title = re.match(r"# .*(\n+> .*)?$", body, re.M) if line == 1 else None
-    line += blank.count("\n")
-    if title:
-        yield _placed(new_markdown_cell(title[0]), line)
-        line += title[0].count("\n")
-        body = body[title.end() :]
-        if title[1] and body.startswith("\n>"):
-            raise NotebookError(path, line + 1, "the subtitle must be one line")
-        yield from _prose(path, body, line + 1 - body.startswith("\n"))
-    elif body:
-        yield _placed(new_markdown_cell(body), line)
-
-
-def _placed(cell: NotebookNode, line: int) -> NotebookNode:
-    cell.metadata["qmd"] = {"line": line}  # at which its source begins
-    return cell
+def _prose(lines: list[str], line: int) -> Iterator[NotebookNode]:
+    """The Markdown cell of these lines, of which the first is number `line`; none if all are blank."""
+    blank = next((n for n, o in enumerate(lines) if o.strip()), len(lines))
+    if text := "\n".join(lines[blank:]).rstrip():
+        yield new_markdown_cell(text, metadata={"qmd": {"line": line + blank}})
 
 
 def _options(source: str) -> list[str]:
@@ -151,14 +151,14 @@ def _options(source: str) -> list[str]:
 def _check_options(path: Path, cell: NotebookNode) -> None:
     """Refuses an unknown directive, Quarto options that are no YAML, and options that stand too low to be any."""
     line, options = cell.metadata.qmd.line, _options(cell.source)
-    for i, row in enumerate(cell.source.split("\n")[len(options) :], line + len(options)):
-        if _OPTION.match(row):
-            raise NotebookError(path, i, f"{row.strip()!r} must stand in the first lines of its cell, above all else")
-    for i, option in enumerate(options):
+    for n, row in enumerate(cell.source.split("\n")):
+        if n >= len(options) and _OPTION.match(row):
+            raise NotebookError(path, line + n, f"{row.strip()!r} must stand in its cell's first lines, above all else")
+    for n, option in enumerate(options):
         if not re.match(r"[\w-]+:(\s|$)|\s|-\s|$", option):
             if option.split()[0] not in DIRECTIVES:
-                raise NotebookError(path, line + i, f"unknown option {option!r}")
-            options[i] = ""
+                raise NotebookError(path, line + n, f"unknown option {option!r}")
+            options[n] = ""
     try:
         yaml.safe_load("\n".join(options))
     except yaml.MarkedYAMLError as e:
@@ -178,7 +178,7 @@ def _name_cells(path: Path, cells: list[NotebookNode]) -> None:
 
 
 def _defined(path: Path, cell: NotebookNode) -> str:
-    """What an exported cell is called: its label, else the first name that it defines."""
+    """What an exported cell is called: its label, else the first name that it defines, if an id can be made of it."""
     if label := directives(cell).get("label"):
         return label[0]
     try:
@@ -186,6 +186,7 @@ def _defined(path: Path, cell: NotebookNode) -> str:
     except SyntaxError as e:
         line = cell.metadata.qmd.line + (e.lineno or 1) - 1
         raise NotebookError(path, line, f"an exported cell must be plain Python: {e.msg}") from None
+    if all(isinstance(o, _IMPORT) for o in body):
+        return "imports"
     found = re.search(r"^(?:(?:async )?def |class )?([A-Za-z]\w*|_\w+)(?:\(|:| =)", cell.source, re.M | re.A)
-    only_imports = all(isinstance(o, ast.Import | ast.ImportFrom) for o in body)
-    return "imports" if only_imports else found[1][:60] if found else ""
+    return found[1][:60] if found else ""

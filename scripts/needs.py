@@ -21,6 +21,8 @@ class Needs:
     def __init__(self, books: Books):
         self.modules = modules(books)
         self.names = public(books)
+        installed = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+        self.runner = [sys.version, installed, (ROOT / "scripts/run_notebook.py").read_text()]
 
     def key(self, cells: Iterable[NotebookNode]) -> str:
         """A digest of all that the outcome of `cells` depends on: their code, that of hamux, what is installed."""
@@ -29,8 +31,7 @@ class Needs:
             needed |= new
             new = {o: self.modules[o] for found in new.values() for o in self.used(found) if o not in needed}
         code = [[(gist(c.source), nbs.directives(c).get("eval")) for c in needed[o]] for o in sorted(needed)]
-        runner = (ROOT / "scripts/run_notebook.py").read_text()
-        return hashlib.sha256(json.dumps([sys.version, installed(), runner, code]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.runner, code]).encode()).hexdigest()[:16]
 
     def used(self, cells: Iterable[NotebookNode]) -> set[str]:
         found = taken([o for cell in cells for o in nodes(cell.source)])
@@ -61,12 +62,4 @@ def taken(code: list[ast.AST]) -> set[str]:
 
 @functools.cache
 def nodes(source: str) -> tuple[ast.AST, ...]:
-    try:
-        return tuple(ast.walk(ast.parse(source)))
-    except SyntaxError:  # a magic, or a mistake that the run will tell
-        return ()
-
-
-@functools.cache
-def installed() -> list[str]:
-    return sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+    return tuple(o for statement in nbs.parse(source) for o in ast.walk(statement))

@@ -15,12 +15,14 @@ INDEX = Path("nbs/index.qmd")
 SITE = ABOUT["urls"]["Documentation"]
 
 
-def make(processed: Path) -> None:
+def make() -> None:
     """Writes `README.md` and the pictures it shows into `_build/`, out of the page that nbdev has processed."""
-    nb = nbformat.read(processed, as_version=4)
-    nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures", link=link)
-    parts = [part for cell in nb["cells"] for part in markdown(nbformat.from_dict(cell))]
-    write(BUILD / "README.md", ("\n\n".join(parts) + "\n").encode())
+    processed = BUILD / "_proc/index.ipynb"
+    if processed.exists():
+        nb = nbformat.read(processed, as_version=4)
+        nb = refs.resolve(nb, str(INDEX), ROOT / "nbs/references.bib", BUILD / "figures", link=link)
+        parts = [part for cell in nb["cells"] for part in markdown(nbformat.from_dict(cell))]
+        write(BUILD / "README.md", ("\n\n".join(parts) + "\n").encode())
 
 
 def link(url: str) -> str:

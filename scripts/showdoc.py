@@ -2,14 +2,15 @@
 
 import ast
 import enum
+import html
 import importlib
 import inspect
-import io
 import operator
 import re
 import textwrap
-import tokenize
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from fastcore.docments import ShowDocRenderer
 from nbdev.config import get_config
@@ -51,14 +52,17 @@ class Source(Entry):
         return [inspect.cleandoc(self.sym.__doc__ or ""), "```python\n" + "\n".join(lines) + "\n```"]
 
 
+def _home(name: str) -> str | None:
+    """The module of the package that has `name`, as far as nbdev's index knows: not of a notebook's second module."""
+    found = NbdevLookup()[name]
+    return found[1].removesuffix(".py").replace("/", ".") if isinstance(found, tuple) else None
+
+
 def _exported(sym: object) -> object:
     """The same thing in the package, for Python cannot find the source of a class that a notebook defined."""
     name = getattr(sym, "__qualname__", "")
-    found = NbdevLookup()[name]
-    if not isinstance(found, tuple):
-        return sym
-    module = importlib.import_module(found[1].removesuffix(".py").replace("/", "."))
-    return operator.attrgetter(name)(module)
+    home = _home(name)
+    return operator.attrgetter(name)(importlib.import_module(home)) if home else sym
 
 
 def _is_private(sym: object) -> bool:
@@ -66,10 +70,10 @@ def _is_private(sym: object) -> bool:
     name = getattr(sym, "__qualname__", "").split(".")[0]
     if hasattr(importlib.import_module(get_config().lib_name), name):
         return False
-    found = NbdevLookup()[name]
-    if not isinstance(found, tuple):  # nbdev's index has no second module of a notebook
+    home = _home(name)
+    if home is None:
         return sym.__module__ == "__main__"
-    return name.startswith("_") or any(o.startswith("_") or o == "tests" for o in found[1].split("/"))
+    return any(o.startswith("_") or o == "tests" for o in [name, *home.split(".")])
 
 
 class _Text(str):
@@ -82,29 +86,23 @@ def _signature(sym: object, name: str) -> str:
     """`name(x, beta=1.0)`, without the types, which the table of arguments has."""
     if inspect.isclass(sym) and issubclass(sym, enum.Enum):
         return name  # whose members are not made by calls
-    defaults = {p.name: _Text(_default(p, _written(sym))) for p in _parameters(sym) if p.default is not p.empty}
-    plain = [p.replace(annotation=p.empty, default=defaults.get(p.name, p.empty)) for p in _parameters(sym)]
+    written, plain = _written(sym), []
+    for p in _parameters(sym):
+        default = p.empty if p.default is p.empty else _Text(written[p.name].default or repr(p.default))
+        plain.append(p.replace(annotation=p.empty, default=default))
     return f"{name}{inspect.Signature(plain)}"
-
-
-def _default(p: inspect.Parameter, written: dict[str, tuple[str, str, str]]) -> str:
-    if p.default is p.empty:
-        return ""
-    return written.get(p.name, ("", "", ""))[1] or repr(p.default)
 
 
 def _arguments(sym: object) -> str:
     """The table of arguments, where there is something to say about them."""
-    written = _written(sym)
-    rows = []
+    written, rows = _written(sym), []
     for p in _parameters(sym):
-        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-        kind, _, note = written.get(p.name, ("", "", ""))
+        star, said = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, ""), written[p.name]
+        default = "" if p.default is p.empty else said.default or repr(p.default)
         name = f"<code>{star}{p.name}</code>"  # in backticks, nbdev would link it to whatever has this name
-        rows.append([name, _code(kind), _code(_default(p, written)), _note(note)])
-    returned, _, note = written.get("return", ("", "", ""))
-    if returned not in ("", "None"):
-        rows.append(["*returns*", _code(returned), "", _note(note)])
+        rows.append([name, _code(said.type), _code(default), _note(said.note)])
+    if written["return"].type not in ("", "None"):
+        rows.append(["*returns*", _code(written["return"].type), "", _note(written["return"].note)])
     if not any(kind or note for _, kind, _, note in rows):
         return ""
     return _table(["Argument", "Type", "Default", "Meaning"], rows)
@@ -128,71 +126,76 @@ def _methods(cls: type) -> str:
     return _table(["Method", "Meaning"], rows) if rows else ""
 
 
-def _note(note: str) -> str:
-    return re.sub(r'"[^"]*"', r"`\g<0>`", note).replace("|", "\\|")  # a shape, as in "K D", is code
-
-
 def _parameters(sym: object) -> list[inspect.Parameter]:
     """The parameters that a caller gives."""
     found = list(inspect.signature(sym).parameters.values())
     return found[1:] if found and found[0].name in ("self", "cls") else found
 
 
-def _written(sym: object) -> dict[str, tuple[str, str, str]]:
-    """Name -> (type, default, comment) of each parameter or field, as the source has them; `return` too."""
+class _Written(NamedTuple):
+    """What the source says of an argument or a field."""
+
+    type: str = ""
+    default: str = ""
+    note: str = ""
+
+
+def _written(sym: object) -> defaultdict[str, _Written]:
+    """What the source says of each argument or field, and of `return`."""
+    found = defaultdict[str, _Written](_Written)
+    for source in _sources(sym):
+        try:
+            text = textwrap.dedent(inspect.getsource(source))
+        except (OSError, TypeError):  # written by a decorator
+            continue
+        lines = text.splitlines()
+        for name, kind, default, last in _parts(ast.parse(text).body[0]):
+            rest = lines[last.end_lineno - 1].encode()[last.end_col_offset :].decode() if last else ""
+            note = re.match(r"[,:\s]*#\s*(.*)", rest)
+            found[name] = _Written(_type(kind), ast.unparse(default) if default else "", note[1] if note else "")
+    return found
+
+
+def _sources(sym: object) -> list[object]:
+    """Whose source says something of the arguments of `sym`; the last one counts."""
     if not inspect.isclass(sym):
         shared = getattr(sym, "__delwrap__", None)  # the function to which it passes on its keywords, as in fastcore
-        return (dict(_entries(shared)) if shared else {}) | dict(_entries(sym))
-    init = dict(_entries(sym.__init__)) | {"return": ("", "", "")}
-    if all(p.name in init for p in _parameters(sym)):
-        return init
-    fields = {}
-    for base in reversed(sym.__mro__):
-        tree, comments = _tree(base) if "__annotations__" in vars(base) else (ast.Module([], []), {})
-        for node in tree.body:
-            if isinstance(node, ast.AnnAssign):
-                comment = comments.get(node.end_lineno, "")
-                default = "" if node.value is None or isinstance(node.value, ast.Call) else ast.unparse(node.value)
-                fields[ast.unparse(node.target)] = (_type(node.annotation), default, comment)
-    return fields
+        return [shared, sym] if shared else [sym]
+    fields = [base for base in reversed(sym.__mro__) if "__annotations__" in vars(base)]
+    return [*fields, sym.__init__]  # which has no source if the fields make it
 
 
-def _entries(function: object) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    node, comments = _tree(function)
-    if not isinstance(node, ast.FunctionDef):
-        return
-    args, several = node.args, node.lineno < node.body[0].lineno - 1  # a line for each argument
-    notes = comments if several else {}
-    plain = [*args.posonlyargs, *args.args]
-    defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults + args.kw_defaults
-    for arg, default in zip([*plain, *args.kwonlyargs], defaults, strict=True):
-        written = ast.unparse(default) if default else ""
-        yield arg.arg, (_type(arg.annotation), written, notes.get((default or arg).end_lineno, ""))
-    for arg in filter(None, [args.vararg, args.kwarg]):
-        yield arg.arg, (_type(arg.annotation), "", notes.get(arg.end_lineno, ""))
-    yield "return", (_type(node.returns), "", notes.get(node.returns.end_lineno, "") if node.returns else "")
+def _parts(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None, ast.expr | None, ast.AST | None]]:
+    """The name, type and default of each argument of a function or field of a class, and what stands last of these."""
+    if isinstance(node, ast.ClassDef):
+        for field in (o for o in node.body if isinstance(o, ast.AnnAssign)):
+            default = None if isinstance(field.value, ast.Call) else field.value
+            yield ast.unparse(field.target), field.annotation, default, field
+    elif isinstance(node, ast.FunctionDef):
+        args, plain = node.args, [*node.args.posonlyargs, *node.args.args]
+        defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults + args.kw_defaults
+        several = filter(None, [args.vararg, args.kwarg])
+        for arg, default in [*zip([*plain, *args.kwonlyargs], defaults, strict=True), *((o, None) for o in several)]:
+            yield arg.arg, arg.annotation, default, default or arg
+        yield "return", node.returns, None, node.returns
 
 
-def _tree(sym: object) -> tuple[ast.AST, dict[int, str]]:
-    """The definition of `sym`, and the comment at the end of each of its lines."""
-    try:
-        source = textwrap.dedent(inspect.getsource(sym))
-    except (OSError, TypeError):  # written by a decorator
-        return ast.Module([], []), {}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-    return ast.parse(source).body[0], comments
-
-
-def _type(node: ast.AST | None) -> str:
+def _type(node: ast.expr | None) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value  # a quoted type
     text = ast.unparse(node).replace("'", '"') if node else ""
     return re.sub(r', " (?=\w)', ', "', text)  # jaxtyping's " D", spaced for the linters
 
 
+def _note(note: str) -> str:
+    return re.sub(r'"[^"]*"', r"`\g<0>`", note).replace("|", "\\|")  # a shape, as in "K D", is code
+
+
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|") if text else ""
+    """Code in a table. Where it has a bar, a backslash before that is right for some readers of Markdown only."""
+    return (
+        f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>" if "|" in text else text and f"`{text}`"
+    )
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -28,7 +28,6 @@ from .hypersynapses import check_sixteen_bits, check_types, network, refused_in_
 from .hypersynapses import softmax
 
 # %% ../../nbs/tests/attention.qmd #shared
-#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
 
@@ -78,14 +77,12 @@ MISFITS = [  # in a network, which says where
 ]  # fmt: skip
 
 # %% ../../nbs/tests/attention.qmd #invariants
-#| label: invariants
 def test_attention_does_not_depend_on_the_order_of_keys():
     synapse = CASES["attention"].ready()
     x1, x2 = normal(0, 4, 5), normal(1, 3, 6)
     np.testing.assert_allclose(synapse(x1, x2[::-1]), synapse(x1, x2), rtol=1e-5)
 
 # %% ../../nbs/tests/attention.qmd #programs
-#| label: programs
 @x64
 @every_case
 def test_received(case):
@@ -126,7 +123,6 @@ def test_any_hidden_lagrangian():
     np.testing.assert_allclose(synapse.weights(x1, x2), h, rtol=1e-4, atol=1e-5)
 
 # %% ../../nbs/tests/attention.qmd #contracts
-#| label: contracts
 @every_case
 def test_parameters(case):
     check_parameters(case)

@@ -24,7 +24,6 @@ from .hypersynapses import KEY, Case, check_in_a_network, check_parameters, chec
 from .hypersynapses import check_sixteen_bits, check_types, network, refused_in_a_network
 
 # %% ../../nbs/tests/conv.qmd #shared
-#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
 
@@ -95,7 +94,6 @@ MISFITS = [  # in a network, which says where
 ]  # fmt: skip
 
 # %% ../../nbs/tests/conv.qmd #programs
-#| label: programs
 @x64
 @every_case
 def test_received(case):
@@ -173,7 +171,6 @@ def test_pool_in_one_and_three_dimensions():
         assert pool.pool(jnp.ones(shape)).tolist() == jnp.ones(small).tolist()
 
 # %% ../../nbs/tests/conv.qmd #contracts
-#| label: contracts
 @every_case
 def test_parameters(case):
     check_parameters(case)

@@ -55,7 +55,6 @@ from .. import lagr_identity, lagr_relu, lagr_sigmoid, lagr_softmax, lagr_tanh
 from .helpers import NARROW, difference, dot, like, normal
 
 # %% ../../nbs/tests/core.qmd #shared
-#| label: shared
 def softmax_ham(beta=2.0, seed=0, wrap=jnp.asarray):
     """Two layers, three hypersynapses, every kind of parameter."""
     return HAM(
@@ -248,7 +247,6 @@ class Quiet(eqx.Module):
         return jnp.sum(xhat if self.w is None else self.w * self.activation(xhat))
 
 # %% ../../nbs/tests/core.qmd #invariants
-#| label: invariants
 def test_fenchel_young():
     x, y = normal(0, 6), normal(1, 6)
     for L in (lagr_identity, lagr_softmax, lagr_tanh):
@@ -421,7 +419,6 @@ def test_the_names_of_the_list_form():
         ham.step(one, updates)
 
 # %% ../../nbs/tests/core.qmd #programs
-#| label: programs
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
 def test_linear_synapses_on_any_rank(batch):
     x1, x2 = normal(0, *batch, 5), normal(1, *batch, 4)
@@ -468,7 +465,6 @@ def test_states_can_be_spread_over_devices():
     assert run.returncode == 0, run.stderr
 
 # %% ../../nbs/tests/core.qmd #forms
-#| label: forms
 @pytest.mark.parametrize("shape", [(), (2, 3)])
 @pytest.mark.parametrize("name", LAGRANGIANS)
 def test_legendre_derivatives_are_those_of_the_conjugate(name, shape, x64):
@@ -545,7 +541,6 @@ def test_the_energy_of_a_large_layer_in_half_precision(L, n, x, expected):
     np.testing.assert_allclose(layer.energy(layer.activations(x), x), expected, rtol=1e-3)
 
 # %% ../../nbs/tests/core.qmd #differences
-#| label: differences
 def test_training_gradients_are_finite_differences(x64):
     ham = softmax_ham()
     xs = like(0, ham.init_states())
@@ -566,7 +561,6 @@ def test_training_gradients_are_finite_differences(x64):
     np.testing.assert_allclose(dot(twice, w), difference(along, ham, w), rtol=1e-5)
 
 # %% ../../nbs/tests/core.qmd #contracts
-#| label: contracts
 def test_legendre_refuses_shapes_that_would_broadcast(untyped):
     with pytest.raises(ValueError, match="one shape, got .3,. and .1,."):
         legendre_transform(lagr_relu)(jnp.ones(3), jnp.ones(1))

@@ -25,7 +25,6 @@ from .. import demo
 from ..models.dense_memory import dense_memory, unit
 
 # %% ../../nbs/tests/demo.qmd #shared
-#| label: shared
 def run(capsys, *args):
     """The demo's table as a dict of rows of numbers, and what else it says."""
     demo.main([*map(str, args)])
@@ -43,7 +42,6 @@ def refused(capsys, *args):
     return err
 
 # %% ../../nbs/tests/demo.qmd #invariants
-#| label: invariants
 def test_all_digits(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     table, out, err = run(capsys)
@@ -77,7 +75,6 @@ def test_too_warm_a_memory_recalls_nothing(capsys, tmp_path):
     assert all(row[0] < 2 for row in table.values())
 
 # %% ../../nbs/tests/demo.qmd #contracts
-#| label: contracts
 @pytest.mark.parametrize(
     "args, message",
     [

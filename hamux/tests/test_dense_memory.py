@@ -32,7 +32,6 @@ from ..models.dense_memory import memory_of, occlude, recalled, unit, wilson
 from .helpers import normal
 
 # %% ../../nbs/tests/dense_memory.qmd #shared
-#| label: shared
 HIDDEN = {
     "classical": lagr_identity,
     "cubic": partial(lagr_repu, n=3),
@@ -63,7 +62,6 @@ def all_corners(D):
 flip_all = jax.jit(jax.vmap(flip_descent, in_axes=(None, 0, 0)))
 
 # %% ../../nbs/tests/dense_memory.qmd #invariants
-#| label: invariants
 @pytest.mark.parametrize("name", REWARD)
 def test_retrieval_descends_among_corners_and_keeps_their_lowest(name):
     corners, _ = all_corners(9)
@@ -123,7 +121,6 @@ def test_flips_and_memories_whatever_the_names():
         flip_descent(bias, Xi[0], key)
 
 # %% ../../nbs/tests/dense_memory.qmd #programs
-#| label: programs
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", REWARD)
 def test_flips_find_exactly_the_minima_among_all_corners(name, seed):
@@ -142,7 +139,6 @@ def test_flips_find_exactly_the_minima_among_all_corners(name, seed):
     assert np.allclose(np.abs(ends), 1 / 3)  # corners are what they stay
 
 # %% ../../nbs/tests/dense_memory.qmd #forms
-#| label: forms
 def test_one_pattern_is_the_lowest_corner_and_so_is_its_negative_for_an_even_energy():
     corners, _ = all_corners(8)
     Xi = unit(jnp.where(normal(0, 1, 8) > 0, 1.0, -1.0))
@@ -213,7 +209,6 @@ def test_unit():
     assert grey.dtype == jnp.float16 and jnp.array_equal(grey, jnp.full((1, 64), 0.125, jnp.float16))
 
 # %% ../../nbs/tests/dense_memory.qmd #contracts
-#| label: contracts
 def test_memories_and_beta_are_the_only_parameters():
     shapes = sorted(a.shape for a in jax.tree.leaves(softmax_memory(normal(0, 3, 4), 2.0)))
     assert shapes == [(), (3, 4)]

@@ -45,7 +45,6 @@ from hamux import (
 from .helpers import like, normal
 
 # %% ../../nbs/tests/dynamics.qmd #shared
-#| label: shared
 ALL_KINDS = {
     "identity": hmx.lagr_identity,
     "relu": hmx.lagr_relu,
@@ -125,7 +124,6 @@ class FiveSteps(hmx.AbstractSolver):
         return hmx.Verdict(trial.height <= point.height, dt, memory + 1, outcome)
 
 # %% ../../nbs/tests/dynamics.qmd #invariants
-#| label: invariants
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
 def test_energies_without_a_bottom(dtype, x64):
     """States that excite each other, and an energy that falls faster than any power."""
@@ -310,7 +308,6 @@ def test_every_layer_has_to_be_at_rest():
     np.testing.assert_allclose(result.xs["small"], [1.0, 2.0], atol=1e-3)
 
 # %% ../../nbs/tests/dynamics.qmd #programs
-#| label: programs
 def test_step_is_that_of_the_list_form_with_masks_of_the_other_sense():
     ham, xs = two_layers(), like(1, two_layers().init_states())
     held = {"v": jnp.arange(6) < 2, "h": jnp.ones(4, bool)}
@@ -340,7 +337,6 @@ def test_classical_network_against_all_of_its_states():
     assert (energies[ends] <= energies).all()
 
 # %% ../../nbs/tests/dynamics.qmd #forms
-#| label: forms
 def test_step_is_the_closed_form():
     W = normal(0, 4, 3)
     layers = {"a": NeuronLayer(lagr_tanh, 4, tau=0.5), "b": NeuronLayer(lagr_identity, 3)}
@@ -352,7 +348,6 @@ def test_step_is_the_closed_form():
     np.testing.assert_allclose(got["b"], expected[1], rtol=1e-5)
 
 # %% ../../nbs/tests/dynamics.qmd #contracts
-#| label: contracts
 def test_step_is_compiled_once():
     traces = []
 

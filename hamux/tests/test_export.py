@@ -43,7 +43,6 @@ import hamux as hmx
 from .helpers import NARROW, normal
 
 # %% ../../nbs/tests/export.qmd #shared
-#| label: shared
 def ham_of(*synapses, shape=3, connections=None):
     """Hypersynapses on one layer."""
     connections = connections or [((0,), i) for i in range(len(synapses))]
@@ -151,7 +150,6 @@ def array_file(array):
     return file.getvalue()
 
 # %% ../../nbs/tests/export.qmd #invariants
-#| label: invariants
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("name", ZOO)
 def test_what_comes_back_is_what_went_in(name, dtype, tmp_path):
@@ -232,7 +230,6 @@ def test_the_same_memory_is_the_same_file(tmp_path):
     assert same(hmx.load(tmp_path / "a.npz", turned).neurons["v"], ham.neurons["v"])
 
 # %% ../../nbs/tests/export.qmd #programs
-#| label: programs
 def test_numpy_reads_it(tmp_path):
     ham = layered()
     hmx.save(tmp_path / "ham.npz", ham)
@@ -345,7 +342,6 @@ def test_a_compiled_retrieval_is_written_and_run():
     run(program)
 
 # %% ../../nbs/tests/export.qmd #contracts
-#| label: contracts
 def change(where, new, ham=None):
     return eqx.tree_at(where, layered() if ham is None else ham, new, is_leaf=lambda a: a is None)
 

@@ -15,7 +15,6 @@ from .. import HAM, BiasSynapse, LinearSynapse, SoftmaxLayer, TanhLayer
 from .helpers import like, normal, shifted
 
 # %% ../../nbs/tests/flow.qmd #shared
-#| label: shared
 def layered():
     """Two layers with time constants of their own, and states for them."""
     layers = {"v": TanhLayer(4, tau=0.5), "h": SoftmaxLayer(3, beta=2.0)}
@@ -24,7 +23,6 @@ def layered():
     return ham, like(5, ham.init_states())
 
 # %% ../../nbs/tests/flow.qmd #invariants
-#| label: invariants
 def test_the_flow_is_the_step():
     ham, xs = layered()
     batch, known = like(5, ham.init_states(3)), {"v": np.array([True, True, False, False])}
@@ -48,7 +46,6 @@ def test_the_flow_is_the_step():
         hmx.vector_field(ham, "x")
 
 # %% ../../nbs/tests/flow.qmd #forms
-#| label: forms
 def test_the_flow_in_closed_form():
     W = normal(0, 4, 3)
     layers = {"a": TanhLayer(4, tau=0.5), "b": hmx.IdentityLayer(3, tau=2.0)}

@@ -30,7 +30,6 @@ from .. import HAM, BiasSynapse, FunctionSynapse, LinearSynapse, NeuronLayer, la
 from .helpers import difference, dot, like, normal
 
 # %% ../../nbs/tests/gradients.qmd #shared
-#| label: shared
 KNOWN = {"v": jnp.array([True, True, False, False])}
 
 
@@ -86,7 +85,6 @@ def relative_errors(gradients, exact):
     return norm(np.asarray(gradients, "float64") - exact) / norm(exact)
 
 # %% ../../nbs/tests/gradients.qmd #invariants
-#| label: invariants
 def test_the_gradient_of_a_batch_is_the_sum_over_samples_and_some_may_be_left_out():
     ham, _ = layered()
     xs = like(7, ham.init_states(4))
@@ -122,7 +120,6 @@ def test_a_small_loss_has_a_small_implicit_gradient(size):
     np.testing.assert_allclose(small / size, whole, rtol=1e-4, atol=1e-6)
 
 # %% ../../nbs/tests/gradients.qmd #programs
-#| label: programs
 @pytest.mark.parametrize("gradient, median, most, worst", [("implicit", 1e-4, 1e-3, 4e-3), ("unrolled", 1e-3, 0.01, 0.03)])
 def test_forty_gradients_in_single_precision(gradient, median, most, worst):
     Ws, c = 0.8 * normal(0, 40, 8, 5), {"v": normal(3, 8), "h": normal(4, 5)}
@@ -161,7 +158,6 @@ def test_an_implicit_gradient_of_saturated_neurons():
     assert (errors <= 3e-3 * sizes + 3e-6).all()  # as far as 1 - tanh(x)^2 is right in single precision
 
 # %% ../../nbs/tests/gradients.qmd #differences
-#| label: differences
 @pytest.mark.parametrize(
     "settings",
     [
@@ -236,7 +232,6 @@ def test_the_gradient_of_an_implicit_gradient(x64):
     np.testing.assert_allclose(dot(slopes, direction), by_hand, rtol=1e-4)
 
 # %% ../../nbs/tests/gradients.qmd #contracts
-#| label: contracts
 def test_a_step_size_can_be_learned(x64):
     ham, Xi = mixture()
     end = lambda dt: hmx.retrieve(ham, [0.5 * Xi[0]], solver=hmx.Euler(dt), steps=3, gradient="unrolled").xs[0][0]

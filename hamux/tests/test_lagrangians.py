@@ -56,7 +56,6 @@ from hamux.lagrangians import (
 from .helpers import normal
 
 # %% ../../nbs/tests/lagrangians.qmd #shared
-#| label: shared
 DTYPES = ["float64", "float32", "bfloat16", "float16"]
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
@@ -255,7 +254,6 @@ POSITIVE = [(f, "beta") for f in WITH_BETA] + [
 ]
 
 # %% ../../nbs/tests/lagrangians.qmd #invariants
-#| label: invariants
 @x64
 @every_lagrangian
 def test_convex(lagrangian, params):
@@ -312,7 +310,6 @@ def test_transformations_commute(lagrangian, params):
     close(forward, reverse, atol=1e-4)
 
 # %% ../../nbs/tests/lagrangians.qmd #programs
-#| label: programs
 @pytest.mark.parametrize(
     "lagrangian, params, activation",
     [
@@ -458,7 +455,6 @@ def test_ghostmax_mask():
     assert L == 0 and not dx.any() and dbeta == 0
 
 # %% ../../nbs/tests/lagrangians.qmd #forms
-#| label: forms
 @x64
 def test_sparsemax_is_the_nearest_point_of_the_simplex():
     """By Moreau's conditions: `p - z` is level where `p` is positive, and higher elsewhere."""
@@ -603,7 +599,6 @@ def test_nothing(lagrangian, params):
         assert value == 0 and value.shape == () and xhat.shape == shape
 
 # %% ../../nbs/tests/lagrangians.qmd #differences
-#| label: differences
 @x64
 @every_lagrangian
 def test_activation_is_the_slope_of_the_lagrangian(lagrangian, params):
@@ -614,7 +609,6 @@ def test_activation_is_the_slope_of_the_lagrangian(lagrangian, params):
     np.testing.assert_allclose((up - down) / 2, change, rtol=1e-8)
 
 # %% ../../nbs/tests/lagrangians.qmd #contracts
-#| label: contracts
 @x64
 @every_lagrangian
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -26,7 +26,6 @@ from ..lagrangians import lagr_softmax, lagr_tanh
 from ..layers import Biased
 
 # %% ../../nbs/tests/layers.qmd #shared
-#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 
 
@@ -71,7 +70,6 @@ def normal(*shape, seed=0, dtype=float):
     return jax.random.normal(jax.random.key(seed), shape, dtype)
 
 # %% ../../nbs/tests/layers.qmd #programs
-#| label: programs
 @every_layer
 def test_activation(name):
     """Of a batch, of a single sample, without and with a bias."""
@@ -126,7 +124,6 @@ def test_axes():
         np.testing.assert_allclose(xhat, jax.nn.softmax(x, axis), rtol=1e-5)
 
 # %% ../../nbs/tests/layers.qmd #contracts
-#| label: contracts
 @every_layer
 def test_a_number_is_constant_and_an_array_is_learned(name):
     params, _ = LAYERS[name]

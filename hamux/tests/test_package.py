@@ -20,7 +20,6 @@ import hamux as hmx
 from .conftest import TIERS
 
 # %% ../../nbs/tests/package.qmd #shared
-#| label: shared
 ROOT = Path(hmx.__file__).parent
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(file.read_text())
@@ -44,7 +43,6 @@ def imports_of(module):
             yield (inside, "") if inside in MODULES else (inside.rpartition(".")[0], alias.name)
 
 # %% ../../nbs/tests/package.qmd #contracts
-#| label: contracts
 def test_names_that_cross_a_border_are_public():
     crossing = {(module, name) for module in MODULES for _, name in imports_of(module)}
     assert len(crossing) > 50

@@ -28,7 +28,6 @@ from .. import lagr_identity, lagr_relu, lagr_softmax, lagr_tanh
 from .helpers import like, normal
 
 # %% ../../nbs/tests/sampling.qmd #shared
-#| label: shared
 def layered():
     """Elementwise and competing neurons, and states for them."""
     layers = {"v": NeuronLayer(lagr_tanh, 4, tau=0.5), "h": NeuronLayer(partial(lagr_softmax, beta=2.0), 3)}
@@ -63,7 +62,6 @@ def mixture(beta=4.0):
     return ham, Xi
 
 # %% ../../nbs/tests/sampling.qmd #invariants
-#| label: invariants
 def test_the_warm_up_is_thrown_away_and_the_step_size_kept():
     """What is drawn goes on from where the warm-up ended, and with one step size."""
     ham, key = field(3, 1.0), jax.random.key(2)
@@ -76,7 +74,6 @@ def test_the_warm_up_is_thrown_away_and_the_step_size_kept():
     assert longer.dt == np.float32(0.1) and (longer.xs[0] != run(draws=4, dt=0.1).xs[0]).all()
 
 # %% ../../nbs/tests/sampling.qmd #programs
-#| label: programs
 def test_a_step_that_is_too_long_is_told_and_none_tunes_itself():
     """The case of many steep neurons: nothing is accepted at 0.1; the mean is known by quadrature."""
     ham, n = field(200, 4.0), 16
@@ -133,7 +130,6 @@ def test_sampling_a_part():
     assert (v[..., 0] == xs["v"][None, :, 0]).all() and (v[-1, :, 1:] != xs["v"][:, 1:]).all()
 
 # %% ../../nbs/tests/sampling.qmd #forms
-#| label: forms
 def test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians():
     ham, Xi = mixture(beta=2.0)
     n = 64
@@ -178,7 +174,6 @@ def test_rectified_neurons_have_the_density_of_what_is_up():
         jax.block_until_ready(hmx.sample(ham, ham.init_states(), key, draws=2).xs)
 
 # %% ../../nbs/tests/sampling.qmd #contracts
-#| label: contracts
 def test_samples_in_words():
     ham, key = field(3, 1.0), jax.random.key(0)
     one = hmx.sample(ham, ham.init_states(), key, draws=5, dt=0.5, warmup=50)

@@ -40,7 +40,6 @@ from .hypersynapses import KEY, Case, check_in_a_network, check_parameters, chec
 from .hypersynapses import check_sixteen_bits, check_types, refused_in_a_network, softmax
 
 # %% ../../nbs/tests/synapses.qmd #shared
-#| label: shared
 x64 = pytest.mark.usefixtures("x64")
 untyped = pytest.mark.usefixtures("untyped")
 
@@ -178,7 +177,6 @@ MISFITS = [  # in a network, which says where
 ]  # fmt: skip
 
 # %% ../../nbs/tests/synapses.qmd #invariants
-#| label: invariants
 def test_order_of_memories_does_not_matter():
     Xi, x = normal(0, 6, 8), normal(1, 8)
     for L in (lagr_softmax, lagr_relu):
@@ -240,7 +238,6 @@ def test_hebbian_memory_recalls():
     assert (jnp.sign(field) == patterns).mean() > 0.999
 
 # %% ../../nbs/tests/synapses.qmd #programs
-#| label: programs
 @x64
 @every_case
 def test_received(case):
@@ -255,7 +252,6 @@ def test_hebbian_memory_of_three_layers():
     np.testing.assert_allclose(HebbianSynapse(*Xis)(*xs), DenseSynapse(jnp.asarray(W))(*xs), rtol=1e-4)
 
 # %% ../../nbs/tests/synapses.qmd #forms
-#| label: forms
 def test_parameters_have_a_sensible_size():
     """What is received is a sum; if its terms have variance one, so has it, averaged over layers."""
     for synapse, shapes, terms in [
@@ -341,7 +337,6 @@ def test_what_the_mend_does():
         assert ((-jax.grad(synapse)(x) > 0) == (pattern > 0)).all()
 
 # %% ../../nbs/tests/synapses.qmd #differences
-#| label: differences
 @x64
 def test_derivatives_of_normalized_memories():
     """Against the projection that they are in closed form, and its differences; zero for a memory of zeros."""
@@ -362,7 +357,6 @@ def test_derivatives_of_normalized_memories():
         assert not slope[1].any() and not change[1].any()
 
 # %% ../../nbs/tests/synapses.qmd #contracts
-#| label: contracts
 @every_case
 def test_parameters(case):
     check_parameters(case)

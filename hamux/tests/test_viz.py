@@ -30,7 +30,6 @@ from .. import HAM, BiasSynapse, ConvSynapse, DenseMemory, DenseSynapse, Identit
 from .helpers import normal
 
 # %% ../../nbs/tests/viz.qmd #shared
-#| label: shared
 @pytest.fixture(autouse=True)
 def canvas(request):
     """No window, and no figure that is left over."""
@@ -83,7 +82,6 @@ def traced(bs=3, trace=("image", "label"), **options):
     return ham, hmx.retrieve(model, key=jax.random.key(3), bs=bs, trace=trace, **options)
 
 # %% ../../nbs/tests/viz.qmd #invariants
-#| label: invariants
 @pytest.mark.parametrize("bipartite", [False, True])
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
 def test_boxes_and_lines(make, bipartite):
@@ -129,7 +127,6 @@ def test_places_on_a_plane():
     assert ax.get_xlim()[0] < marks[:, 0].min() and marks[:, 0].max() < ax.get_xlim()[1]
 
 # %% ../../nbs/tests/viz.qmd #forms
-#| label: forms
 @pytest.mark.parametrize("names", [("x", "y"), (0, 1)])
 def test_a_landscape_in_closed_form(names):
     """Linear layers: the energy is half a square, minus what the weights add."""
@@ -147,7 +144,6 @@ def test_a_landscape_in_closed_form(names):
     assert ax.get_xlim() == (-2, 3) and ax.get_ylim() == (-1, 1)
 
 # %% ../../nbs/tests/viz.qmd #contracts
-#| label: contracts
 def test_import_is_cheap():
     code = "import sys, hamux as hmx; print(hmx.viz.draw.__name__, {'matplotlib', 'networkx'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

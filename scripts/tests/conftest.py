@@ -25,6 +25,7 @@ import math
 
 ```{python}
 #| exports
+#| code-fold: true
 def double(x):
     'Two `x`.'
     return 2 * x

@@ -32,6 +32,7 @@ def test_export(project):
         "# %% ../nbs/00_one.qmd #imports",
         "# %% ../nbs/00_one.qmd #double",
     ]
+    assert "#|" not in one
     tests = project.read("hamux/tests/test_one.py")
     assert (
         "# %% ../../nbs/tests/one.qmd #test_double\ndef test_double():\n" in tests and "from ..one import double" in tests
@@ -138,7 +139,7 @@ def test_a_failure_in_the_package_is_told_by_the_line_of_its_notebook(project):
     project.write("nbs/20_bad.qmd", notebook("from hamux.one import double", "double(None)"))
     out = project.build("test", "--only", "bad", good=False)
     assert "\nnbs/20_bad.qmd:8: TypeError: " in out
-    assert '\n  File "nbs/00_one.qmd", line 18, in double\n    return 2 * x\n' in out
+    assert '\n  File "nbs/00_one.qmd", line 19, in double\n    return 2 * x\n' in out
     project.edit("nbs/tests/one.qmd", "double(4) == 8", "double(4) == 9")
     out = project.build("test", "--only", "one", good=False)
     assert "\nnbs/tests/one.qmd:15: AssertionError" in out
@@ -176,11 +177,11 @@ def test_only_what_may_come_out_differently_is_run(project):
     project.edit("nbs/00_one.qmd", "'Two `x`.'", "'Twice `x`.'  # so")
     project.edit("nbs/20_apart.qmd", "print('apart')", "\nprint('apart')  # and so")
     out = project.build("test", "--only", "two") + project.build("test", "--only", "apart")
-    assert "passed in" not in out and "1 tests are unchanged" in out
+    assert "passed in" not in out and out.count("2 of 2 unchanged") == 1 and out.count("1 of 1 unchanged") == 1
     assert printed(project, "01_two") == ["four times 12\n"] and "# Three" in project.read("_build/nbs/01_two.ipynb")
 
     project.edit("nbs/00_one.qmd", "    return 2 * x", "    return x + x + 1")
-    assert "1 of 1 unchanged" in project.build("test", "--only", "apart")
+    assert "2 of 2 unchanged" in project.build("test", "--only", "apart")
     assert "nbs/01_two.qmd  passed in" in project.build("test", "--only", "two")
     assert printed(project, "01_two") == ["four times 15\n"]
 
@@ -216,8 +217,8 @@ def test_style_is_told_by_the_line_of_the_notebook(project):
     project.edit("nbs/00_one.qmd", "return math.sqrt(x)", "return math.sqrt(l)")
     project.edit("nbs/00_one.qmd", "'Two `x`.'", "'Two `x`.'; " + 'y: int = ""')
     out = project.build("lint", good=False)
-    assert "nbs/00_one.qmd:22:22" in out and "F821" in out  # ruff
-    assert "nbs/00_one.qmd:17:26 - error" in out  # basedpyright
+    assert "nbs/00_one.qmd:23:22" in out and "F821" in out  # ruff
+    assert "nbs/00_one.qmd:18:26 - error" in out  # basedpyright
     assert "hamux/one.py:" not in out
 
 
@@ -275,7 +276,7 @@ def test_everything(project):
     assert "nbs/index.qmd:14: the link 00_one.qmd#x leads to no anchor" in out
     for problem in ("hamux/one.py differs", "hamux/gone.py differs", "README.md differs"):
         assert problem in out
-    assert "\n== failed: exported tests, links and references, hamux/ and README.md in step" in out
+    assert "\n== failed: notebooks and their tests, links and references, hamux/ and README.md in step" in out
     project.edit("nbs/index.qmd", "00_one.qmd#x", "00_one.qmd#root")
     project.edit("nbs/tests/one.qmd", "double(4) == 9", "double(4) == 8")
 
@@ -290,7 +291,7 @@ def test_everything(project):
     assert "passed in" not in project.build("prepare")  # nothing has changed
 
     out = project.build("test")
-    assert "2 of 2 unchanged" in out
+    assert "2 of 3 unchanged" in out
     # two notebooks, an exported test, three checks of the notebooks, the tool's own test, and three of style and types
     assert out.endswith("\n10 passed, 0 failed\n")
 

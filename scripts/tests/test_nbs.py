@@ -141,7 +141,7 @@ ERRORS = {
     "a fence on the line of a bullet": ("- ```{python}\n  x = 1\n  ```\n", 1, "a line of its own"),
     "an option on the fence": ("Text\n```{python echo=false}\nx\n```\n", 2, "'{python echo=false}'"),
     "an unknown directive": ("```{python}\n#| hide\n#| exprot\nx\n```\n", 3, "'exprot'"),
-    "a comment above an option": ("```{python}\n# Doubles.\n#| export\nx = 1\n```\n", 3, "'#| export' must stand in the"),
+    "a comment above an option": ("```{python}\n# Doubles.\n#| export\nx = 1\n```\n", 3, "'#| export' must stand in its"),
     "a blank line above an option": ("```{python}\n#| hide\n\n#| echo: false\nx\n```\n", 4, "above all else"),
     "bad YAML": ("Text\n```{python}\n#| export\n#| fig-cap: [a\nx\n```\n", 4, "no YAML"),
     "bad YAML further down": ('```{python}\n#| label: x\n#| fig-cap: "a" b\nx\n```\n', 3, "no YAML"),

@@ -19,6 +19,7 @@ def needs(tmp_path, **code: str) -> Needs:
     made.modules = {o: cells(notebook(tmp_path, o, code.get(o, f"def {o.upper()}(): pass"))) for o in "_abc"}
     made.names = {o.upper(): o for o in "abc"}
     made.modules["tests.a"] = made.modules["a"]
+    made.runner = []
     return made
 
 
