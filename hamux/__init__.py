@@ -36,6 +36,7 @@ from .lagrangians import (
 )
 from .layers import (
     Biased,
+    EntmaxLayer,
     ExpLayer,
     GhostmaxLayer,
     IdentityLayer,
@@ -129,6 +130,7 @@ __all__ = [
     "lagr_spherical_norm",
     "lagr_tanh",
     "Biased",
+    "EntmaxLayer",
     "ExpLayer",
     "GhostmaxLayer",
     "IdentityLayer",

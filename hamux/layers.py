@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Biased', 'IdentityLayer', 'RepuLayer', 'ReluLayer', 'ExpLayer', 'RexpLayer', 'TanhLayer', 'SigmoidLayer',
-           'SoftmaxLayer', 'GhostmaxLayer', 'LayerNormLayer', 'SphericalNormLayer']
+           'SoftmaxLayer', 'GhostmaxLayer', 'EntmaxLayer', 'LayerNormLayer', 'SphericalNormLayer']
 
 # %% ../nbs/02_layers.qmd #imports
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Real
 from ._numerics import widen
 from ._parameters import as_weights
 from .core import Lagrangian, NeuronLayer, as_lagrangian
-from .lagrangians import RealScalarLike, lagr_exp, lagr_ghostmax, lagr_identity
+from .lagrangians import RealScalarLike, lagr_entmax, lagr_exp, lagr_ghostmax, lagr_identity
 from .lagrangians import lagr_layernorm, lagr_relu, lagr_repu, lagr_rexp, lagr_sigmoid
 from .lagrangians import lagr_softmax, lagr_spherical_norm, lagr_tanh
 
@@ -168,6 +168,19 @@ def GhostmaxLayer(
 ) -> NeuronLayer:
     """A softmax with one more competitor, which stays at zero and is not shown."""
     return _layer(lagr_ghostmax, shape, {"beta": beta, "axis": axis, "weights": weights}, **options)
+
+# %% ../nbs/02_layers.qmd #EntmaxLayer
+@_with_options
+def EntmaxLayer(
+    shape: int | Sequence[int],  # of one state
+    *,
+    alpha: RealScalarLike = 1.5,  # from 1, where it would be softmax, to 2, which is sparsemax
+    beta: RealScalarLike = 1.0,  # inverse temperature, positive
+    axis: int | tuple[int, ...] | None = -1,  # who competes; the rest is independent
+    **options: Unpack[_Options],
+) -> NeuronLayer:
+    """A softmax that gives nothing at all to those far behind."""
+    return _layer(lagr_entmax, shape, {"alpha": alpha, "beta": beta, "axis": axis}, **options)
 
 # %% ../nbs/02_layers.qmd #LayerNormLayer
 @_with_options
