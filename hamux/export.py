@@ -194,7 +194,7 @@ def save(
 ) -> None:
     """Write a memory to a file, whole or not at all; `load` and NumPy read it."""
     path, ham = _as_path(path, "save(path, ham)"), _as_ham("ham", ham)
-    check_ready(ham.neurons, ham.hypersynapses, ham.connections)
+    check_ready(ham)
     facts, names = _describe(ham)
     arrays = dict(zip(names, jax.tree.leaves(ham), strict=True))
     if bare := [o for o, a in arrays.items() if isinstance(a, jax.ShapeDtypeStruct)]:
@@ -344,7 +344,7 @@ def load(
 def _with_shapes(ham: HAM) -> HAM:
     """`ham`, or if it has no parameters yet, the shapes of what it would draw."""
     try:
-        check_ready(ham.neurons, ham.hypersynapses, ham.connections)
+        check_ready(ham)
     except ValueError:
         draw = lambda ham: ham.init_params(jax.random.key(0))
         return eqx.filter_eval_shape(draw, ham)
