@@ -185,7 +185,7 @@ def test_nothing_shifts_where_a_weight_is_absent(tmp_path):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_double_precision(name, tmp_path, x64):
-    ham = jax.tree.map(lambda a: a.astype("float64"), ZOO[name]())
+    ham = jax.tree.map(lambda a: a.astype("float64"), ZOO[name].__wrapped__())  # none of the others
     hmx.save(tmp_path / "ham.npz", ham)
     assert same(hmx.load(tmp_path / "ham.npz", eqx.filter_eval_shape(lambda: ham)), ham)
 
@@ -683,7 +683,7 @@ SLIPS = {
     ),
     "twins": (
         lambda: hmx.save("x.npz", with_synapses(b=hmx.FunctionSynapse(lambda x, c: jnp.sum(x), c=Twins(A, A)))),
-        "Every leaf must have a name of its own, got .*'hypersynapses.b.keywords.c.a', 'hypersynapses.b.keywords.c.a'",
+        "Every leaf must have a name of its own, got .*'', 'hypersynapses.b.keywords.c.a'",
     ),
     "traced": (
         lambda: jax.jit(lambda ham: hmx.save("x.npz", ham))(layered()),
