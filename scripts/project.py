@@ -4,7 +4,6 @@ import ast
 import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -159,8 +158,10 @@ def file_of(module: str) -> Path:
 def export(command: str = "nbdev_export") -> Books:
     """Exports the package afresh, into `_build/hamux/`, with `command`, one of nbdev's that export."""
     books = make()
-    modules(books)  # are all in order
-    shutil.rmtree(PACKAGE, ignore_errors=True)
+    files = {file_of(o) for o in modules(books)}
+    files |= {d / "__init__.py" for f in files for d in f.parents if d.is_relative_to(PACKAGE)}
+    for old in set(PACKAGE.rglob("*.py")) - files:
+        old.unlink()
     for source, nb in books.items():
         for module in modules({source: nb}).keys() - {own_module(nb)}:  # nbdev appends to these: they must be there
             notebook = os.path.relpath(ipynb(source), file_of(module).parent)
@@ -169,7 +170,7 @@ def export(command: str = "nbdev_export") -> Books:
     done = run(command)
     if done.returncode:
         raise BuildError(f"{command} failed:\n{done.stderr}")
-    for file in PACKAGE.rglob("*.py"):
+    for file in files & set(PACKAGE.rglob("*.py")):
         code = re.sub(r"^(# .*\bnbs/\S+)\.ipynb\b", r"\1.qmd", file.read_text().strip(), flags=re.M)
         code = re.sub(r"^#\|.*\n", "", code, flags=re.M)  # Quarto's options, which nbdev leaves there
         file.write_text(code + "\n" * bool(code))

@@ -50,7 +50,8 @@ def execute(books: Books, picked: Books) -> Count:
     todo.sort(key=lambda o: -len(cells(picked[o])))  # what may take longest goes first
     if known:
         print(f"  {len(known)} of {len(picked)} unchanged since they passed", flush=True)
-    with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2))) as pool:
+    cores = os.cpu_count() or 2
+    with ThreadPoolExecutor(max(2, min(4, cores), cores // 2)) as pool:
         try:
             counts = [*pool.map(one, todo)]
         except KeyboardInterrupt:
