@@ -47,7 +47,7 @@ def execute(books: Books, picked: Books) -> Count:
     wanted = {source: key(source) for source in picked}
     known = [nb.metadata["passed"] for o, nb in picked.items() if nb.metadata.get("executed") == wanted[o]]
     todo = [o for o, nb in picked.items() if nb.metadata.get("executed") != wanted[o]]
-    todo.sort(key=lambda o: -len(cells(picked[o])))  # what may take longest goes first
+    todo.sort(key=lambda o: -sum(len(c.source) for c in cells(picked[o])))  # what may take longest goes first
     if known:
         print(f"  {len(known)} of {len(picked)} unchanged since they passed", flush=True)
     cores = os.cpu_count() or 2
