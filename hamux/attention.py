@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -56,10 +56,11 @@ _MASKED = -1e9
 def _check_masked(lagrangian: Callable) -> None:
     """A `ValueError` for a Lagrangian that does not ignore what is masked."""
     try:
-        slope = jax.grad(lagrangian)(jnp.array([_MASKED, 0.0]))[0]
-    except Exception:  # it is made for another number of keys, which is not known here
+        with jax.ensure_compile_time_eval():
+            slope = float(jax.grad(lagrangian)(jnp.array([_MASKED, 0.0]))[0])
+    except Exception:  # it is traced, or made for another number of keys, which is not known here
         return
-    if not isinstance(slope, Tracer) and slope != 0:
+    if slope != 0:
         raise ValueError(
             "With a mask, or without the diagonal, the `lagrangian` must be flat far below zero, as "
             "softmax and all rectified ones are. "
@@ -70,15 +71,28 @@ def _check_masked(lagrangian: Callable) -> None:
 def _over_keys(
     f: Callable,  # "keys" -> "..."
     h: Float[Array, "heads queries keys"],
-    allowed: Bool[np.ndarray, "queries keys"] | None,  # None: everybody sees everybody
+    allowed: Bool[ArrayLike, "queries keys"] | None,  # None: everybody sees everybody
 ) -> Float[Array, "heads queries ..."]:
     """`f` of the hidden neurons of each head and query; zero for a query that sees no key."""
     if allowed is None:
         return jax.vmap(jax.vmap(f))(h)
-    h = jnp.where(allowed[None], h, _MASKED)
-    out = jax.vmap(jax.vmap(f))(h)
-    sees = np.expand_dims(allowed.any(1), (0, *range(2, out.ndim)))
+    seen = jnp.asarray(allowed)
+    out = jax.vmap(jax.vmap(f))(jnp.where(seen[None], h, _MASKED))
+    sees = jnp.expand_dims(jnp.any(seen, 1), (0, *range(2, out.ndim)))
     return jnp.where(sees, out, 0)
+
+# %% ../nbs/03c_attention.qmd #_as_seen
+def _as_seen(xhat: Float[Array, "..."], queries: int, keys: int) -> Bool[Array, "queries keys"]:
+    """Who sees whom, as the activations of a layer of zeros and ones say."""
+    seen = lax.stop_gradient(xhat) > 0.5
+    if seen.size == keys:
+        return jnp.broadcast_to(seen.reshape(1, keys), (queries, keys))
+    if seen.shape != (queries, keys):
+        raise ValueError(
+            f"A layer that says who is seen must have shape {(keys,)} or {(queries, keys)}, "
+            f"got {seen.shape}."
+        )
+    return seen
 
 # %% ../nbs/03c_attention.qmd #_AbstractAttention
 class _AbstractAttention(eqx.Module):
@@ -112,75 +126,103 @@ class _AbstractAttention(eqx.Module):
 
         return fill(self, Wq=partial(draw, 0, D1), Wk=partial(draw, 1, D2))
 
-    def _allowed(self, queries: int, keys: int) -> Bool[np.ndarray, "queries keys"] | None:
-        """The mask, if there is one, and it must have this shape."""
-        mask = None if self.mask is None else self.mask.tree
+    def _allowed(self, queries: int, keys: int, seen: Array | None) -> Array | None:
+        """Who sees whom by the mask and by the layer `seen`; None if there is neither."""
+        mask = None if self.mask is None else jnp.asarray(self.mask.tree)
         if mask is not None and mask.shape != (queries, keys):
             raise ValueError(f"`mask` must have shape {(queries, keys)}, got {mask.shape}.")
-        return mask
+        if seen is None:
+            return mask
+        _check_masked(self.lagrangian)
+        by_layer = _as_seen(seen, queries, keys)
+        return by_layer if mask is None else by_layer & mask
 
-    def _apply(self, f: Callable, xhat1: Array, xhat2: Array) -> Array:
+    def _apply(self, f: Callable, xhat1: Array, xhat2: Array, seen: Array | None) -> Array:
         """`f` of the hidden neurons `K q` of each head and query."""
         q = _project("Wq", weights_of(self, "Wq"), xhat1)
         k = _project("Wk", weights_of(self, "Wk"), xhat2)
         h = einsum("hqy,hky->hqk", q, k)
-        return _over_keys(f, h, self._allowed(*h.shape[1:])).astype(xhat1.dtype)
+        queries, keys = h.shape[1:]
+        return _over_keys(f, h, self._allowed(queries, keys, seen)).astype(xhat1.dtype)
 
 # %% ../nbs/03c_attention.qmd #AttentionSynapse
 class AttentionSynapse(_AbstractAttention):
     """Energy attention from the tokens of a layer to those of another [@hoover2023energy].
 
     Layers are "tokens channels", in that order: queries, keys. More axes of tokens are flattened.
-    `mask[C, B]` tells whether query C sees key B. With a mask, the Lagrangian must be flat far
+    A third layer of zeros and ones, "keys" or "queries keys", may say who is seen.
+    `mask[C, B]` tells whether query C sees key B. With either, the Lagrangian must be flat far
     below zero, as softmax and all rectified ones are.
     """
 
     def init_params(
-        self, key: PRNGKeyArray, shape1: tuple[int, ...], shape2: tuple[int, ...]
+        self,
+        key: PRNGKeyArray,
+        shape1: tuple[int, ...],
+        shape2: tuple[int, ...],
+        seen: tuple[int, ...] | None = None,
     ) -> "AttentionSynapse":
         """Normal weights of variance 1 / channels, unless there are weights."""
         (queries, D1), (keys, D2) = count_tokens(self, shape1, shape2, axes=1)
-        self._allowed(queries, keys)
+        self._allowed(queries, keys, None if seen is None else jnp.zeros(seen))
         return self._drawn(key, D1, D2)
 
     def weights(
-        self, xhat1: Float[Array, "*queries D1"], xhat2: Float[Array, "*keys D2"]
+        self,
+        xhat1: Float[Array, "*queries D1"],
+        xhat2: Float[Array, "*keys D2"],
+        seen: Float[Array, "..."] | None = None,
     ) -> Float[Array, "heads queries keys"]:
         """How much of its attention each query pays to each key: the hidden activations."""
-        return self._apply(jax.grad(self.lagrangian), xhat1, xhat2)
+        return self._apply(jax.grad(self.lagrangian), xhat1, xhat2, seen)
 
     def __call__(
-        self, xhat1: Float[Array, "*queries D1"], xhat2: Float[Array, "*keys D2"]
+        self,
+        xhat1: Float[Array, "*queries D1"],
+        xhat2: Float[Array, "*keys D2"],
+        seen: Float[Array, "..."] | None = None,
     ) -> Float[Array, ""]:
-        return -jnp.sum(self._apply(self.lagrangian, xhat1, xhat2))
+        return -jnp.sum(self._apply(self.lagrangian, xhat1, xhat2, seen))
 
 # %% ../nbs/03c_attention.qmd #SelfAttentionSynapse
 class SelfAttentionSynapse(_AbstractAttention):
     """Energy attention between the tokens of one layer [@hoover2023energy].
 
     The layer is "tokens channels", and more axes of tokens are flattened. `mask[C, B]` tells
-    whether token C sees token B. Without the diagonal, too, the Lagrangian must be flat far below
-    zero, see `AttentionSynapse`.
+    whether token C sees token B. A second layer of zeros and ones may say, for each sample, which
+    tokens there are, or as "tokens tokens" who sees whom. The Lagrangian must be flat far below
+    zero with either, and without the diagonal too, see `AttentionSynapse`.
     """
 
     diagonal: bool = eqx.field(static=True, default=False)  # whether a token sees itself
 
-    def init_params(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> "SelfAttentionSynapse":
+    def init_params(
+        self,
+        key: PRNGKeyArray,
+        shape: tuple[int, ...],
+        seen: tuple[int, ...] | None = None,
+    ) -> "SelfAttentionSynapse":
         """Normal weights of variance 1 / channels, unless there are weights."""
         ((T, D),) = count_tokens(self, shape, least=1 if self.diagonal else 2)
-        self._allowed(T, T)
+        self._allowed(T, T, None if seen is None else jnp.zeros(seen))
         return self._drawn(key, D, D)
 
-    def _allowed(self, queries: int, keys: int) -> Bool[np.ndarray, "queries keys"] | None:
-        mask = super()._allowed(queries, keys)
+    def _allowed(self, queries: int, keys: int, seen: Array | None) -> Array | None:
+        if seen is not None and seen.size == queries:  # who is not there does not look, either
+            seen = seen.reshape(queries, 1) * seen.reshape(1, queries)
+        allowed = super()._allowed(queries, keys, seen)
         if self.diagonal:
-            return mask
-        others = ~np.eye(queries, dtype=bool)
-        return others if mask is None else mask & others
+            return allowed
+        others = ~jnp.eye(queries, dtype=bool)
+        return others if allowed is None else allowed & others
 
-    def weights(self, xhat: Float[Array, "*tokens D"]) -> Float[Array, "heads tokens tokens"]:
+    def weights(
+        self, xhat: Float[Array, "*tokens D"], seen: Float[Array, "..."] | None = None
+    ) -> Float[Array, "heads tokens tokens"]:
         """How much of its attention each token pays to each other one: the hidden activations."""
-        return self._apply(jax.grad(self.lagrangian), xhat, xhat)
+        return self._apply(jax.grad(self.lagrangian), xhat, xhat, seen)
 
-    def __call__(self, xhat: Float[Array, "*tokens D"]) -> Float[Array, ""]:
-        return -jnp.sum(self._apply(self.lagrangian, xhat, xhat))
+    def __call__(
+        self, xhat: Float[Array, "*tokens D"], seen: Float[Array, "..."] | None = None
+    ) -> Float[Array, ""]:
+        return -jnp.sum(self._apply(self.lagrangian, xhat, xhat, seen))

@@ -26,7 +26,7 @@ from ._checks import as_count
 from ._clamping import AnyHAM
 from ._energy import energy_tree, layer_activations, total_energy
 from ._parameters import AbstractFunction
-from ._wiring import Name, States, as_name, as_states, find, items, map_named
+from ._wiring import EnergyTree, Name, States, as_name, as_states, find, items, map_named
 from .core import HAM
 from .dynamics import Retrieval, Trace
 from .lagrangians import RealScalarLike
@@ -303,7 +303,7 @@ def _parts(ham: AnyHAM, trace: Trace, stop: int) -> list[tuple[str, np.ndarray, 
 
 
 @jax.jit
-def _all_energies(ham: HAM, xs: States) -> dict[str, Any]:
+def _all_energies(ham: HAM, xs: States) -> EnergyTree:
     """Every energy by itself, of many states."""
     return jax.vmap(lambda xs: energy_tree(ham, layer_activations(ham, xs), xs))(xs)
 

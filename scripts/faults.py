@@ -45,6 +45,14 @@ eps outside of the root, spherical norm: test_rowwise_accuracy
 - jnp.sqrt(jnp.sum(z * z, axes) + eps)
 + (jnp.sqrt(jnp.sum(z * z, axes)) + eps)
 
+the last Newton step lost, entmax: test_rowwise_accuracy
+- s = s - a * (total - 1) / slope
++ s = s + 0 * total
+
+the margin of another alpha, entmax: test_entmax_takes_all_from_a_margin_on test_rows
+- up = ~(a * y <= -s)
++ up = ~(y <= -s)
+
 the ghost lost, ghostmax: test_ghostmax_is_a_softmax_with_one_more
 - jnp.log1p(others + ghost)
 + jnp.log(others)
@@ -102,8 +110,20 @@ a neuron joined to itself, Hebbian: synapses::test_received
 + jnp.sum(m * m)
 
 a half lost, stored patterns: test_store
-- bias = -0.5 * jnp.sum
-+ bias = -jnp.sum
+- return -0.5 * jnp.sum(widen(Xi)
++ return -jnp.sum(widen(Xi)
+
+a bias kept, forgotten pattern: test_what_is_stored_and_forgotten_leaves_no_trace
+- hidden.b.at[wanted].set(-jnp.inf)
++ hidden.b
+
+empty rows counted, mixture: test_mixture_of_many_states
+- held = jnp.sum(hidden.b > -jnp.inf)
++ held = hidden.b.size
+
+a square lost, mixture: test_mixture
+- jnp.sum(w, -1) ** 2 / jnp.sum(w * w, -1)
++ jnp.sum(w, -1) / jnp.sum(w * w, -1)
 
 padding counted, average pool: test_padding_takes_no_part_in_a_pool
 - / _slide(self, jnp.ones_like(x), 0.0, lax.add)
@@ -156,6 +176,18 @@ every step taken: test_rectified_neurons_have_the_density_of_what_is_up
 the density of states, not of activations: test_rectified_neurons_have_the_density_of_what_is_up
 - sum(log_slopes) - energy / temperature
 + -energy / temperature
+
+a part not read to its end, loading: test_a_part_cannot_grow
+- if part.read():
++ if False:
+
+the structure not compared, loading: test_what_does_not_fit_is_told
+- _check_same(path, saved, wanted)
++ pass
+
+litter left behind, saving: test_a_failed_write_leaves_what_was_there
+- new.unlink(missing_ok=True)
++ pass
 
 too little noise: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_mixture_of_gaussians
 - jnp.sqrt(2 * step) * noise

@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = ['x64', 'untyped', 'SEES', 'CASES', 'every_case', 'MISTAKES', 'MISFITS', 'attend', 'attend_itself',
+           'test_a_layer_that_says_who_is_there', 'test_a_layer_that_says_who_sees_whom_is_a_mask_for_each_sample',
            'test_attention_does_not_depend_on_the_order_of_keys', 'test_received', 'test_masks',
            'test_any_hidden_lagrangian', 'test_parameters', 'test_in_a_network', 'test_types', 'test_sixteen_bits',
            'test_attention_starts_soft', 'test_attention_between_long_tokens_in_16_bits', 'test_a_mask_in_16_bits',
@@ -72,11 +73,49 @@ MISFITS = [  # in a network, which says where
     (AttentionSynapse(2, 3), [(4, 5), ()], r"The nearest that it takes is \(1, 1\)"),
     (AttentionSynapse(2, 3, mask=SEES), [(4, 5), (4, 6)], r"`mask` must have shape \(4, 4\), got \(4, 3\)"),
     (AttentionSynapse(2, 3, Wk=jnp.ones((2, 3, 7))), [(4, 5), (4, 6)], "takes tokens with 7 channels"),
+    (AttentionSynapse(2, 3), [(4, 5), (3, 6), (4,)], r"must have shape \(3,\) or \(4, 3\), got \(4,\)"),
+    (SelfAttentionSynapse(2, 3), [(4, 5), (3,)], r"must have shape \(4,\) or \(4, 4\), got \(3,\)"),
+    (AttentionSynapse(2, 3, lagr_tanh), [(4, 5), (3, 6), (3,)], "must be flat far below zero"),
     (SelfAttentionSynapse(2, 3), [(5,)], r"The nearest that it takes is \(2, 5\)"),
     (SelfAttentionSynapse(2, 3), [(1, 1, 5)], r"at least 2, .* \(2, 5\)"),
 ]  # fmt: skip
 
 # %% ../../nbs/tests/attention.qmd #invariants
+@x64
+def test_a_layer_that_says_who_is_there():
+    """Padded tokens are as if they were not there, in a batch in which each sample has its own; no slope."""
+    synapse = SelfAttentionSynapse(2, 3).init_params(KEY, (5, 4))
+    x, there = normal(0, 3, 5, 4), jnp.array([[1.0, 1, 1, 0, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]])
+    energies = jax.vmap(synapse)(x, there)
+    slopes = jax.vmap(jax.grad(synapse, (0, 1)))(x, there)
+    assert not slopes[1].any()
+    for energy, slope, tokens, rows in zip(energies, slopes[0], x, there > 0):
+        want, want_slope = jax.value_and_grad(synapse)(tokens[rows])
+        np.testing.assert_allclose(energy, want, rtol=1e-10)
+        np.testing.assert_allclose(slope[rows], want_slope, rtol=1e-8, atol=1e-12)
+        assert not slope[~rows].any()
+
+
+@x64
+def test_a_layer_that_says_who_sees_whom_is_a_mask_for_each_sample():
+    masks = [SEES, np.roll(SEES, 1, 0)]
+    x1, x2 = normal(0, 4, 5), normal(1, 3, 6)
+    plain = AttentionSynapse(2, 3).init_params(KEY, (4, 5), (3, 6))
+    both = jax.jit(jax.vmap(jax.value_and_grad(plain, (0, 1)), (None, None, 0)))
+    energies, slopes = both(x1, x2, jnp.asarray(np.stack(masks), float))
+    for i, mask in enumerate(masks):
+        masked = AttentionSynapse(2, 3, mask=mask, Wq=plain.Wq, Wk=plain.Wk)
+        want, wanted = jax.value_and_grad(masked, (0, 1))(x1, x2)
+        np.testing.assert_allclose(energies[i], want, rtol=1e-12)
+        for got, slope in zip(slopes, wanted, strict=True):
+            np.testing.assert_allclose(got[i], slope, rtol=1e-10, atol=1e-14)
+    first, both_masks = plain.weights(x1, x2, jnp.array([1.0, 0, 1])), AttentionSynapse(
+        2, 3, mask=SEES, Wq=plain.Wq, Wk=plain.Wk
+    ).weights(x1, x2, jnp.array([1.0, 0, 1]))
+    assert not first[:, :, 1].any() and np.allclose(first.sum(-1), 1)
+    assert not both_masks[:, ~(SEES & [True, False, True])].any()
+
+
 def test_attention_does_not_depend_on_the_order_of_keys():
     synapse = CASES["attention"].ready()
     x1, x2 = normal(0, 4, 5), normal(1, 3, 6)

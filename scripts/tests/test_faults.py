@@ -3,7 +3,7 @@
 import pytest
 
 from scripts import faults
-from scripts.project import BuildError
+from scripts.project import ROOT, BuildError
 
 
 def test_every_fault_is_read():
@@ -22,3 +22,9 @@ def test_what_is_replaced_must_be_there_once(tmp_path, text):
     with pytest.raises(BuildError, match="once, and does so [02] times"):
         faults.place(text, files)
     assert faults.place("b = 2", files) == files[1]
+
+
+def test_every_fault_has_its_place_and_its_tests():
+    for fault in faults.listed(faults.FAULTS):
+        faults.place(fault.old, faults.code(ROOT / "hamux"))
+        assert all(faults.node(ROOT / "hamux", *name.rpartition("::")[::2]) for name in fault.tests)
