@@ -96,7 +96,7 @@ def _as_axis(axis: int | None) -> int | None:
 
 # %% ../nbs/03_synapses.qmd #_sizes
 def _sizes(
-    synapse: "DenseSynapse | DenseMemory", *shapes: tuple[int, ...]
+    synapse: "DenseSynapse | _Memory", *shapes: tuple[int, ...]
 ) -> tuple[int, ...]:
     """How many neurons of each layer meet: all of them, or those along the last axis."""
     if synapse.axis is None:
@@ -112,7 +112,7 @@ def _sizes(
     return tuple(shape[-1] for shape in shapes)
 
 # %% ../nbs/03_synapses.qmd #_rows
-def _rows(synapse: "DenseSynapse | DenseMemory", *xhats: Array) -> list[Float[Array, "rows D"]]:
+def _rows(synapse: "DenseSynapse | _Memory", *xhats: Array) -> list[Float[Array, "rows D"]]:
     """The activations as matrices, one row for each place: a single one if they are flattened."""
     sizes = _sizes(synapse, *map(jnp.shape, xhats))
     return [xhat.reshape(-1, size) for xhat, size in zip(xhats, sizes, strict=True)]
@@ -193,37 +193,15 @@ def _bias(Xi: Float[Array, "K D"]) -> Float[Array, " K"]:
     """Minus half the squared length of each row."""
     return -0.5 * jnp.sum(widen(Xi) ** 2, 1)
 
-# %% ../nbs/03_synapses.qmd #DenseMemory
-class DenseMemory(eqx.Module):
-    """Memories, with their hidden neurons integrated out: `E = -L(Xi xhat)`.
-
-    `DenseMemory(64, lagrangian)` gets 64 memories of the shape of its layers,
-    `DenseMemory((8, 64), lagrangian)` eight heads of them, and `DenseMemory(Xi, lagrangian)` has
-    its memories. Of several layers, the activations are concatenated.
-    """
+# %% ../nbs/03_synapses.qmd #_Memory
+class _Memory(eqx.Module):
+    """The energy `-L(Xi xhat)`, and what the hidden neurons would do."""
 
     Xi: Float[Array, "*K D"] | None  # memories
     lagrangian: Callable  # "*K" -> "", convex
     hidden: tuple[int, ...] = eqx.field(static=True)  # *K
     normalized: bool = eqx.field(static=True)
     axis: int | None = eqx.field(static=True)
-
-    def __init__(
-        self,
-        Xi: int | Sequence[int] | ArrayLike,  # the memories, or how many of them there shall be
-        lagrangian: Callable,  # of the hidden neurons
-        *,
-        normalized: bool = False,  # all memories have length one
-        axis: int | None = None,  # flatten the activations, or -1: see `DenseSynapse`
-    ):
-        self.Xi, self.hidden = _as_memories(Xi)
-        self.lagrangian = NeuronLayer(lagrangian, self.hidden).lagrangian  # which it checks
-        self.normalized, self.axis = normalized, _as_axis(axis)
-
-    def init_params(self, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> "DenseMemory":
-        """Normal memories of length one on average, with variance 1 / D, unless there are any."""
-        D = sum(_sizes(self, *shapes))
-        return fill(self, Xi=lambda: D**-0.5 * jax.random.normal(key, (*self.hidden, D)))
 
     @property
     def memories(self) -> Float[Array, "*K D"]:
@@ -251,6 +229,32 @@ class DenseMemory(eqx.Module):
         weights = jax.vmap(jax.grad(self.lagrangian))(self.states(*xhats))
         lead = () if self.axis is None else jnp.shape(xhats[0])[:-1]
         return weights.reshape(*lead, *self.hidden)
+
+# %% ../nbs/03_synapses.qmd #DenseMemory
+class DenseMemory(_Memory):
+    """Memories, with their hidden neurons integrated out: `E = -L(Xi xhat)`.
+
+    `DenseMemory(64, lagrangian)` gets 64 memories of the shape of its layers,
+    `DenseMemory((8, 64), lagrangian)` eight heads of them, and `DenseMemory(Xi, lagrangian)` has
+    its memories. Of several layers, the activations are concatenated.
+    """
+
+    def __init__(
+        self,
+        Xi: int | Sequence[int] | ArrayLike,  # the memories, or how many of them there shall be
+        lagrangian: Callable,  # of the hidden neurons
+        *,
+        normalized: bool = False,  # all memories have length one
+        axis: int | None = None,  # flatten the activations, or -1: see `DenseSynapse`
+    ):
+        self.Xi, self.hidden = _as_memories(Xi)
+        self.lagrangian = NeuronLayer(lagrangian, self.hidden).lagrangian  # which it checks
+        self.normalized, self.axis = normalized, _as_axis(axis)
+
+    def init_params(self, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> "DenseMemory":
+        """Normal memories of length one on average, with variance 1 / D, unless there are any."""
+        D = sum(_sizes(self, *shapes))
+        return fill(self, Xi=lambda: D**-0.5 * jax.random.normal(key, (*self.hidden, D)))
 
     def mixture(self, *xhats: Float[Array, "..."]) -> "Mixture":
         """How many memories the activations are made of: see `Mixture`."""

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +113,10 @@ class Project:
         env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = "0"  # for a single test, no more processes
         command = [sys.executable, "-m", "scripts.build", *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=self.root, env=env, text=True, start_new_session=True, **pipes)
+        hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell's background ignores
+        return subprocess.Popen(
+            command, cwd=self.root, env=env, text=True, start_new_session=True, preexec_fn=hear, **pipes
+        )
 
 
 @pytest.fixture
