@@ -90,7 +90,7 @@ beta lost, attention: attention::test_received
 + beta=1.0
 
 a mask dropped, attention: test_masks
-- jnp.where(allowed[None], h, _MASKED)
+- jnp.where(seen[None], h, _MASKED)
 + h
 
 one key for two weights, attention: test_attention_starts_soft
