@@ -177,10 +177,6 @@ the density of states, not of activations: test_rectified_neurons_have_the_densi
 - sum(log_slopes) - energy / temperature
 + -energy / temperature
 
-a part not read to its end, loading: test_a_part_cannot_grow
-- if part.read():
-+ if False:
-
 the structure not compared, loading: test_what_does_not_fit_is_told
 - _check_same(path, saved, wanted)
 + pass
