@@ -258,10 +258,10 @@ class DenseMemory(_Memory):
 
     def mixture(self, *xhats: Float[Array, "..."]) -> "Mixture":
         """How many memories the activations are made of: see `Mixture`."""
-        hidden, held = self.lagrangian, math.prod(self.hidden)
+        hidden, held = self.lagrangian, jnp.asarray(self.hidden[-1])
         if isinstance(hidden, Biased):
-            held = jnp.sum(hidden.b > -jnp.inf)
-        return Mixture(self.weights(*xhats), jnp.asarray(held))
+            held = jnp.sum(hidden.b > -jnp.inf, -1)
+        return Mixture(self.weights(*xhats), held)
 
     @classmethod
     def store(
@@ -289,9 +289,11 @@ class Mixture(eqx.Module):
 
     @property
     def count(self) -> Float[Array, "*batch"]:
-        """How many memories take part: the participation ratio of the weights, from 1 to K."""
-        w = jnp.abs(self.weights) / jnp.max(jnp.abs(self.weights), -1, keepdims=True)
-        return jnp.sum(w, -1) ** 2 / jnp.sum(w * w, -1)
+        """How many memories take part: the participation ratio of the weights, up to K; or none."""
+        w = jnp.abs(self.weights)
+        largest = jnp.max(w, -1, keepdims=True)
+        w = w / jnp.where(largest > 0, largest, 1)
+        return jnp.sum(w, -1) ** 2 / jnp.maximum(jnp.sum(w * w, -1), 1)  # the largest is one
 
     @property
     def nearest(self) -> Int[Array, "*batch"]:
@@ -300,12 +302,12 @@ class Mixture(eqx.Module):
 
     def __str__(self) -> str:
         count, K = np.asarray(self.count), np.max(self.held)
-        one, every = count < 1.5, count > K / 2
+        none, one, every = count == 0, (count > 0) & (count < 1.5), (count >= 1.5) & (count > K / 2)
         if count.ndim == 0 and one:
             return f"one memory: number {self.nearest}"
         if count.ndim == 0:
-            return f"{'all' if every else 'a few'}: {count:.1f} of {K} memories"
-        kinds = {"one memory": one, "a few": ~one & ~every, "all": ~one & every}
+            return f"{'none' if none else 'all' if every else 'a few'}: {count:.1f} of {K} memories"
+        kinds = {"none": none, "one memory": one, "a few": ~(none | one | every), "all": every}
         told = [f"{np.sum(where)} of {kind}" for kind, where in kinds.items() if where.any()]
         return f"{count.size} states: {', '.join(told)}"
 

@@ -116,7 +116,9 @@ def process(books: Books) -> None:
     code = f"from nbdev.serve import proc_nbs; proc_nbs(force={force}, skip_folder_re='^[_.]|^tests$')"
     done = project.run(sys.executable, "-c", code)
     if done.returncode:
-        raise BuildError(f"nbdev could not process the notebooks:\n{project.located(done.stderr, books)}")
+        known = [o for path, nb in pages(books).items() for o in nbs.problems(path, nb)]  # of which it may be one
+        said = f"nbdev could not process the notebooks:\n{project.located(done.stderr, books)}"
+        raise BuildError("\n".join([said, *known]))
     mark.write_bytes(made_of)
     for old in (o for o in ready.rglob("*") if o.is_file() and not (BUILD / "nbs" / o.relative_to(ready)).exists()):
         old.unlink()

@@ -118,12 +118,12 @@ a bias kept, forgotten pattern: test_what_is_stored_and_forgotten_leaves_no_trac
 + hidden.b
 
 empty rows counted, mixture: test_mixture_of_many_states
-- held = jnp.sum(hidden.b > -jnp.inf)
-+ held = hidden.b.size
+- held = jnp.sum(hidden.b > -jnp.inf, -1)
++ pass
 
 a square lost, mixture: test_mixture
-- jnp.sum(w, -1) ** 2 / jnp.sum(w * w, -1)
-+ jnp.sum(w, -1) / jnp.sum(w * w, -1)
+- jnp.sum(w, -1) ** 2 / jnp.maximum
++ jnp.sum(w, -1) / jnp.maximum
 
 padding counted, average pool: test_padding_takes_no_part_in_a_pool
 - / _slide(self, jnp.ones_like(x), 0.0, lax.add)
@@ -176,6 +176,10 @@ every step taken: test_rectified_neurons_have_the_density_of_what_is_up
 the density of states, not of activations: test_rectified_neurons_have_the_density_of_what_is_up
 - sum(log_slopes) - energy / temperature
 + -energy / temperature
+
+bytes too many not seen, loading: test_bytes_too_many_are_refused
+- if part.read():
++ if False:
 
 the structure not compared, loading: test_what_does_not_fit_is_told
 - _check_same(path, saved, wanted)

@@ -100,11 +100,7 @@ def problems(path: Path, nb: NotebookNode) -> Iterator[str]:
 
 
 def _cells(path: Path, text: str) -> Iterator[NotebookNode]:
-    lines, at, fence = (
-        text.split("\n"),
-        0,
-        None,
-    )  # `at`: where prose begins; `fence`: the one that is open, and its line
+    lines, at, fence = text.split("\n"), 0, None  # `at`: where prose begins; `fence`: the one that is open
     if title := re.match(r"\s*# .*(\n+> .*)?$", text, re.M):  # a cell of its own, of which nbdev makes front matter
         at = title[0].count("\n") + 1
         yield from _prose(lines[:at], 1)

@@ -13,9 +13,9 @@ __all__ = ['ZOO', 'DRAWN', 'OLD', 'GHOST', 'DIFFERENT', 'WRONG', 'FAULTS', 'A', 
            'with_synapses', 'test_what_does_not_fit_is_told', 'test_options_that_are_off_may_be_missing',
            'test_constants_of_all_kinds_are_compared', 'test_64_bits_without_them_are_refused', 'saved',
            'test_files_of_another_kind_are_refused', 'test_another_format_is_told', 'Bomb',
-           'test_nothing_in_a_file_is_run', 'test_a_part_cannot_grow', 'damages', 'test_damage_is_never_silent',
-           'test_a_failed_write_leaves_what_was_there', 'test_modes_and_links_stay', 'test_a_name_is_taken_as_it_is',
-           'test_paths_that_are_not_there', 'Twins', 'test_calls_that_cannot_work']
+           'test_nothing_in_a_file_is_run', 'test_a_part_cannot_grow', 'test_bytes_too_many_are_refused', 'damages',
+           'test_damage_is_never_silent', 'test_a_failed_write_leaves_what_was_there', 'test_modes_and_links_stay',
+           'test_a_name_is_taken_as_it_is', 'test_paths_that_are_not_there', 'Twins', 'test_calls_that_cannot_work']
 
 # %% ../../nbs/tests/export.qmd #imports
 import base64
@@ -579,6 +579,17 @@ def test_a_part_cannot_grow(tmp_path):
         archive.writestr("hamux.json", b" " * 10**7)
     assert path.stat().st_size < 10**5
     with pytest.raises(ValueError, match="its parts are compressed"):
+        hmx.load(path, layered())
+
+
+def test_bytes_too_many_are_refused(tmp_path):
+    path = saved(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data + b"\0" * name.endswith(".npy"))
+    with pytest.raises(ValueError, match="has more than"):
         hmx.load(path, layered())
 
 

@@ -274,6 +274,7 @@ def test_parameters_have_a_sensible_size():
         ([0.5, 0, 0.5, 0], 2, 0, "a few: 2.0 of 4 memories"),
         ([2, 2, -2, 2], 4, 0, "all: 4.0 of 4 memories"),
         ([3e-30, 0, 0, 1e-30], 1.6, 0, "a few: 1.6 of 4 memories"),
+        ([0, 0, 0, 0], 0, 0, "none: 0.0 of 4 memories"),
     ],
 )
 def test_mixture(weights, count, nearest, told):
@@ -288,6 +289,10 @@ def test_mixture_of_many_states():
     memory = DenseMemory.store(normal(0, 5, 8), beta=1e-4, room=20)
     assert str(memory.mixture(jnp.zeros(8))) == "all: 5.0 of 5 memories"  # empty rows are not counted
     assert str(jax.vmap(memory.mixture)(jnp.zeros((3, 8)))) == "3 states: 3 of all"
+    heads = DenseMemory(jnp.zeros((2, 6, 8)), lagr_softmax)  # each of them has six
+    assert str(heads.mixture(jnp.zeros(8))) == "2 states: 2 of all"
+    silent = DenseMemory(jnp.ones((6, 8)), lagr_relu)
+    assert str(jax.vmap(silent.mixture)(-jnp.ones((2, 8)))) == "2 states: 2 of none"
 
 
 @pytest.mark.parametrize("hidden, axis, shapes, lead", [
