@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# A shell's background ignores Ctrl-C, and so do the children of who ignores it; what is handled, children do not ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ONE = """# One
 
@@ -113,10 +114,7 @@ class Project:
         env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = "0"  # for a single test, no more processes
         command = [sys.executable, "-m", "scripts.build", *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell's background ignores
-        return subprocess.Popen(
-            command, cwd=self.root, env=env, text=True, start_new_session=True, preexec_fn=hear, **pipes
-        )
+        return subprocess.Popen(command, cwd=self.root, env=env, text=True, start_new_session=True, **pipes)
 
 
 @pytest.fixture
