@@ -401,7 +401,7 @@ def _iterate(
         trial = _evaluate(model, _moved(run.point, run.dt))
         verdict = solver.judge(model.ham, run.point, trial, run.dt, run.memory)
         is_finite = _is_finite(trial)
-        accept = verdict.accept & jnp.all(is_finite)
+        accept = _decided(verdict.accept & jnp.all(is_finite), run.tried)
         point = jax.tree.map(partial(jnp.where, accept), trial, run.point)
         dt, outcome = verdict.dt.astype(run.dt.dtype), arrived(verdict.outcome, point)
         taken, tried = run.taken + accept.astype(jnp.int32), run.tried + 1
@@ -427,6 +427,13 @@ def _iterate(
 def _moved(point: Point, dt: Array) -> States:
     """The states after a step of size `dt`."""
     return map_named(lambda x, v: x + dt.astype(x.dtype) * v, point.xs, point.velocity)
+
+# %% ../nbs/04_dynamics.qmd #_decided
+def _decided(accept: Bool[Array, ""], tried: Array) -> Bool[Array, ""]:
+    """`accept`, as one value for all that depends on it."""
+    once = lambda loop: (loop[0] + 1, accept)
+    start = jnp.minimum(tried, 0), ~accept
+    return lax.while_loop(lambda loop: loop[0] <= 0, once, start)[1]
 
 # %% ../nbs/04_dynamics.qmd #_recorded
 def _recorded(plan: _Plan, trace: PyTree, point: Point, taken: Array) -> PyTree:
