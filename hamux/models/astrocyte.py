@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from .._wiring import items
 from ..core import HAM, NeuronLayer
 from ..lagrangians import RealScalarLike, lagr_identity
 from ..layers import IdentityLayer
@@ -77,9 +78,10 @@ def integrated_out(
     product of the activations, `M = 1 + (1/2 - T)^-1 / 2`. `M` has N ** 4 entries. Raises
     `ValueError` where there is no minimum; of a traced `ham`, `M` is NaN then.
     """
-    layer = ham.neurons["neurons"]
-    N, zeros = layer.shape[0], ham.neurons["processes"].init()
-    T = -jax.hessian(ham.hypersynapses["astrocyte"])(zeros).reshape(N**2, N**2)
+    layers, synapses = dict(items(ham.neurons)), dict(items(ham.hypersynapses))
+    layer, zeros = layers["neurons"], layers["processes"].init()
+    N = zeros.shape[0]
+    T = -jax.hessian(synapses["astrocyte"])(zeros).reshape(N**2, N**2)
     one = jnp.eye(N**2, dtype=T.dtype)
     L = jnp.linalg.cholesky(one / 2 - T)
     if not isinstance(L, Tracer) and not jnp.isfinite(L).all():
