@@ -28,7 +28,7 @@ def tripartite(
     shat: Float[Array, "N N"],  # synapses, of the neurons i and j
     phat: Float[Array, "N N"],  # astrocyte processes, one at each synapse
 ) -> Float[Array, ""]:
-    """What two neurons and a process have in common: `E = -<shat, xhat xhat' + phat / sqrt 2>`."""
+    """Two neurons and a process: `E = -<shat, xhat xhat' + phat / sqrt 2>`."""
     return -jnp.sum(shat * (jnp.outer(xhat, xhat) + sqrt(0.5) * phat))
 
 # %% ../../nbs/15_astrocyte.qmd #astrocyte
@@ -36,8 +36,8 @@ def astrocyte(
     Xi: Float[Array, "K N"],  # patterns, of length one
     strength: RealScalarLike = 5.0,  # g, positive
 ) -> DenseMemory:
-    """The energy `-<phat, T phat> / 2` of N x N processes, whose echo is Hebb's tensor times g."""
-    K, gram = len(Xi), (Xi @ Xi.T) ** 2  # the overlaps of pairs are those of patterns, squared
+    """`E = -<phat, T phat> / 2`, of processes whose echo is g times Hebb's."""
+    K, gram = len(Xi), (Xi @ Xi.T) ** 2  # how the pairs of two patterns overlap
     L = jnp.linalg.cholesky(jnp.eye(K, dtype=Xi.dtype) + strength * gram)
     pairs = jnp.einsum("ki,kj->kij", Xi, Xi).reshape(K, -1)
     V = jax.scipy.linalg.solve_triangular(L, pairs, lower=True)
@@ -45,18 +45,20 @@ def astrocyte(
 
 # %% ../../nbs/15_astrocyte.qmd #neuron_astrocyte
 def neuron_astrocyte(
-    Xi: Float[ArrayLike, "K N"],  # patterns of signs, of length one: +1 / sqrt N and -1 / sqrt N
-    strength: RealScalarLike = 5.0,  # g, of the memories relative to the synapses; positive
+    Xi: Float[ArrayLike, "K N"],  # patterns, of +1 / sqrt N and -1 / sqrt N
+    strength: RealScalarLike = 5.0,  # g, relative to the synapses; positive
 ) -> HAM:
     """Neurons, tripartite synapses and an astrocyte that holds the memories `Xi`.
 
-    Layers "neurons" (N), "synapses" and "processes" (N, N); hypersynapses "tripartite" and
-    "astrocyte". After Kozachkov, Slotine and Krotov, Neuron-astrocyte associative memory (2025),
-    with linear synapses and processes. Raises `ValueError` unless `Xi` is a matrix, `strength` > 0.
+    Layers "neurons" (N), "synapses" and "processes" (N, N); hypersynapses
+    "tripartite" and "astrocyte" [@kozachkov2025neuron, with linear synapses and
+    processes]. Raises `ValueError` unless `Xi` is a matrix and `strength` positive.
     """
     Xi = jnp.asarray(Xi, float)
     if Xi.ndim != 2 or 0 in Xi.shape:
-        raise ValueError(f"`Xi` must have shape (memories, neurons), got {Xi.shape}.")
+        raise ValueError(
+            f"`Xi` must have shape (memories, neurons), got {Xi.shape}."
+        )
     if not isinstance(strength, jax.Array) and not strength > 0:
         raise ValueError(f"`strength` must be positive, got {strength}.")
     N = Xi.shape[1]
@@ -66,17 +68,19 @@ def neuron_astrocyte(
         "processes": IdentityLayer((N, N)),
     }
     synapses = {"tripartite": tripartite, "astrocyte": astrocyte(Xi, strength)}
-    return HAM(neurons, synapses, [(tuple(neurons), "tripartite"), (("processes",), "astrocyte")])
+    connections = [(tuple(neurons), "tripartite"), (("processes",), "astrocyte")]
+    return HAM(neurons, synapses, connections)
 
 # %% ../../nbs/15_astrocyte.qmd #integrated_out
 def integrated_out(
-    ham: HAM,  # a `neuron_astrocyte`, maybe with another "astrocyte", quadratic in the processes
+    ham: HAM,  # a `neuron_astrocyte`; its "astrocyte" may be another quadratic one
 ) -> HAM:
-    """The memory of the neurons alone, while synapses and processes are at their minimum.
+    """The memory of the neurons alone: synapses and processes are at their minimum.
 
-    Its layer is "neurons", its hypersynapse "quartet": `E = -<xx, M xx> / 2` with `xx` the outer
-    product of the activations, `M = 1 + (1/2 - T)^-1 / 2`. `M` has N ** 4 entries. Raises
-    `ValueError` where there is no minimum; of a traced `ham`, `M` is NaN then.
+    Its layer is "neurons", its hypersynapse "quartet": `E = -<q, M q> / 2`, where
+    `q` is the outer product of the activations with itself, and `M` of N ** 4 entries
+    is `1 + (1/2 - T)^-1 / 2`. Raises `ValueError` where there is no minimum; of a
+    traced `ham`, `M` is NaN then.
     """
     layers, synapses = dict(items(ham.neurons)), dict(items(ham.hypersynapses))
     layer, zeros = layers["neurons"], layers["processes"].init()
@@ -86,10 +90,11 @@ def integrated_out(
     L = jnp.linalg.cholesky(one / 2 - T)
     if not isinstance(L, Tracer) and not jnp.isfinite(L).all():
         raise ValueError(
-            "the eigenvalues of the coupling of `ham`'s processes must be below 1/2, got "
-            f"{jnp.linalg.eigvalsh(T)[-1]:.3f}: the processes excite each other without end. "
-            "Take less of it, or `astrocyte(Xi, strength)`."
+            "`ham` must couple its processes by a tensor with eigenvalues below 1/2, "
+            f"got {jnp.linalg.eigvalsh(T)[-1]:.3f}: they excite each other without "
+            "end. Take a smaller tensor, or that of `astrocyte`."
         )
     M = one + jax.scipy.linalg.cho_solve((L, True), one) / 2
     quartet = DenseSynapse(M.reshape(4 * (N,)) / 2)
-    return HAM({"neurons": layer}, {"quartet": quartet}, [(4 * ("neurons",), "quartet")])
+    connections = [(4 * ("neurons",), "quartet")]
+    return HAM({"neurons": layer}, {"quartet": quartet}, connections)
