@@ -78,9 +78,9 @@ def integrated_out(
     """The memory of the neurons alone: synapses and processes are at their minimum.
 
     Its layer is "neurons", its hypersynapse "quartet": `E = -<q, M q> / 2`, where
-    `q` is the outer product of the activations with itself, and `M` of N ** 4 entries
-    is `1 + (1/2 - T)^-1 / 2`. Raises `ValueError` where there is no minimum; of a
-    traced `ham`, `M` is NaN then.
+    `q` is the outer product of the activations with itself, and `M`, of N ** 4
+    entries, `1 + (1/2 - T)^-1 / 2`. Raises `ValueError` where there is no minimum; of
+    a traced `ham`, `M` is NaN then.
     """
     layers, synapses = dict(items(ham.neurons)), dict(items(ham.hypersynapses))
     layer, zeros = layers["neurons"], layers["processes"].init()
@@ -90,9 +90,9 @@ def integrated_out(
     L = jnp.linalg.cholesky(one / 2 - T)
     if not isinstance(L, Tracer) and not jnp.isfinite(L).all():
         raise ValueError(
-            "`ham` must couple its processes by a tensor with eigenvalues below 1/2, "
-            f"got {jnp.linalg.eigvalsh(T)[-1]:.3f}: they excite each other without "
-            "end. Take a smaller tensor, or that of `astrocyte`."
+            "the tensor of `ham`'s astrocyte must have eigenvalues below 1/2, got "
+            f"{jnp.linalg.eigvalsh(T)[-1]:.3f}: its processes excite each other without "
+            "end. Take a smaller one, or that of `astrocyte`."
         )
     M = one + jax.scipy.linalg.cho_solve((L, True), one) / 2
     quartet = DenseSynapse(M.reshape(4 * (N,)) / 2)
