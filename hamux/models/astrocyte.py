@@ -79,8 +79,8 @@ def integrated_out(
 
     Its layer is "neurons", its hypersynapse "quartet": `E = -<q, M q> / 2`, where
     `q` is the outer product of the activations with itself, and `M`, of N ** 4
-    entries, `1 + (1/2 - T)^-1 / 2`. Raises `ValueError` where there is no minimum; of
-    a traced `ham`, `M` is NaN then.
+    entries, `1 + (1/2 - T)^-1 / 2`. Raises `ValueError` where there is no minimum;
+    of a traced `ham`, `M` is NaN then.
     """
     layers, synapses = dict(items(ham.neurons)), dict(items(ham.hypersynapses))
     layer, zeros = layers["neurons"], layers["processes"].init()
@@ -91,8 +91,8 @@ def integrated_out(
     if not isinstance(L, Tracer) and not jnp.isfinite(L).all():
         raise ValueError(
             "the tensor of `ham`'s astrocyte must have eigenvalues below 1/2, got "
-            f"{jnp.linalg.eigvalsh(T)[-1]:.3f}: its processes excite each other without "
-            "end. Take a smaller one, or that of `astrocyte`."
+            f"{jnp.linalg.eigvalsh(T)[-1]:.3f}: its processes excite each other "
+            "without end. Take a smaller one, or that of `astrocyte`."
         )
     M = one + jax.scipy.linalg.cho_solve((L, True), one) / 2
     quartet = DenseSynapse(M.reshape(4 * (N,)) / 2)
