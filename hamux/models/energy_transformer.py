@@ -48,8 +48,8 @@ def _places_and_looks(
     sides = jnp.concatenate([jnp.eye(len(grid)), -jnp.eye(len(grid))])
     aside = sides[jnp.arange(heads) % len(sides)]
     queries = 2 / D**0.5 * jax.random.normal(key_queries, (heads, head_dim, D))
-    places, keys = _turn(origin, at @ waves), _turn(queries, (aside @ waves)[:, None])
-    return places, queries, keys
+    keys = _turn(queries, (aside @ waves)[:, None])
+    return _turn(origin, at @ waves), queries, keys
 
 # %% ../../nbs/14_energy_transformer.qmd #energy_transformer
 def energy_transformer(
@@ -83,9 +83,10 @@ def energy_transformer(
     )
     Xi = jax.random.normal(key_memory, (as_count("memories", memories), D))
     W = jax.random.normal(key_patch, (as_count("pixels", pixels), D))
+    gamma, delta = jnp.ones(()), jnp.zeros(D)
     layers = {
         "image": IdentityLayer((tokens, pixels)),
-        "tokens": LayerNormLayer((tokens, D), gamma=jnp.ones(()), delta=jnp.zeros(D)),
+        "tokens": LayerNormLayer((tokens, D), gamma=gamma, delta=delta),
     }
     parts = {
         "patch": DenseSynapse(W / D**0.5, axis=-1),
@@ -107,7 +108,8 @@ def complete(
     """The patches after some steps from zero, with the known pixels held."""
     known = jnp.broadcast_to(known, patches.shape)
     batch: Any = ham.vectorize()
-    start = batch.init_states(len(patches)) | {"image": jnp.where(known, patches, 0)}
+    image = jnp.where(known, patches, 0)
+    start = batch.init_states(len(patches)) | {"image": image}
     roll = lambda xs, _: (step(batch, xs, dt, clamped={"image": known}), None)
     end: Any = lax.scan(roll, start, length=steps)[0]
     return end["image"]
