@@ -22,16 +22,18 @@ class Needs:
         self.modules = modules(books)
         self.names = public(books)
         installed = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+        self.results = {o.name: o.read_text() for o in sorted((ROOT / "nbs/results").glob("*.json"))}
         self.runner = [sys.version, installed, (ROOT / "scripts/run_notebook.py").read_text()]
 
     def key(self, cells: Iterable[NotebookNode]) -> str:
-        """A digest of all that the outcome of `cells` depends on: their code, that of hamux, what is installed."""
+        """A digest of all that the outcome of `cells` depends on: their code, results they read, hamux, what is installed."""
         needed, new = dict[str, list[NotebookNode]](), {"": list(cells)}
         while new:
             needed |= new
             new = {o: self.modules[o] for found in new.values() for o in self.used(found) if o not in needed}
         code = [[(gist(c.source), nbs.directives(c).get("eval")) for c in needed[o]] for o in sorted(needed)]
-        return hashlib.sha256(json.dumps([self.runner, code]).encode()).hexdigest()[:16]
+        read = [text for name, text in self.results.items() if any(name in c.source for c in needed[""])]
+        return hashlib.sha256(json.dumps([self.runner, code, read]).encode()).hexdigest()[:16]
 
     def used(self, cells: Iterable[NotebookNode]) -> set[str]:
         found = taken([o for cell in cells for o in nodes(cell.source)])

@@ -19,7 +19,7 @@ def needs(tmp_path, **code: str) -> Needs:
     made.modules = {o: cells(notebook(tmp_path, o, code.get(o, f"def {o.upper()}(): pass"))) for o in "_abc"}
     made.names = {o.upper(): o for o in "abc"}
     made.modules["tests.a"] = made.modules["a"]
-    made.runner = []
+    made.runner, made.results = [], {"a.json": "1"}
     return made
 
 
@@ -72,3 +72,11 @@ def test_a_key_changes_with_the_code_that_is_used(tmp_path, code, counts):
 def test_a_semicolon_counts(tmp_path):
     one, other = (cells(notebook(tmp_path, "page", o)) for o in ("x", "x;"))
     assert needs(tmp_path).key(one) != needs(tmp_path).key(other)
+
+
+def test_stored_results_count_where_they_are_read(tmp_path):
+    before, after = needs(tmp_path), needs(tmp_path)
+    after.results = {"a.json": "2"}
+    for code, counts in {"Path('results/a.json').read_text()": True, "Path('results/b.json')": False}.items():
+        found = cells(notebook(tmp_path, "page", code))
+        assert (before.key(found) != after.key(found)) == counts
