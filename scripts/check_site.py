@@ -173,7 +173,7 @@ def browse(docs: Path, shots: Path | None = None, program: str | None = None) ->
                 for width in WIDTHS if look == "light" else (WIDTHS[0], WIDTHS[-1]):
                     page.set_viewport_size({"width": width, "height": 900})
                     page.wait_for_timeout(50)
-                    found += [f"{name} ({look}, {width} wide): {finding}" for finding in _width(page)]
+                    found += [f"{name} ({look}, {width} wide): {finding}" for finding in _width(page, width == WIDTHS[-1])]
                     if shots and width in (WIDTHS[0], WIDTHS[-1]):
                         shots.mkdir(parents=True, exist_ok=True)
                         page.screenshot(path=shots / f"{Path(name).stem}-{look}-{width}.png", full_page=True)
@@ -206,6 +206,8 @@ CUT = """[...document.querySelectorAll('main img, main svg:not(.katex svg)')].fi
         if (getComputedStyle(e).overflowX != 'visible' && right > e.getBoundingClientRect().right + 1) return true;
     return false;
 }).map(e => e.getAttribute('src') || 'drawing')"""
+SCROLLED = """[...document.querySelectorAll('main .katex-display, main mjx-container[display]')]
+    .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
 LIGHT = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) > 384"
 
 
@@ -238,10 +240,11 @@ def _look(page: Page, site: str, name: str, look: str) -> list[str]:
     return found
 
 
-def _width(page: Page) -> list[str]:
-    """What does not fit on a page as wide as it is now."""
+def _width(page: Page, widest: bool) -> list[str]:
+    """What does not fit on a page as wide as it is now; equations may scroll, but not on the widest."""
     found = [f"wider than the screen: {tag}" for tag in page.evaluate(WIDE)[:3]]
     found += [f"the picture {src[:60]} is cut off" for src in page.evaluate(CUT)]
+    found += [f"an equation has to be scrolled: {tex}" for tex in page.evaluate(SCROLLED) if widest]
     if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
         found.append("the page is wider than the screen")
     return found

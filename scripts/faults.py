@@ -196,6 +196,42 @@ too little noise: test_a_softmax_memory_at_the_temperature_of_its_softmax_is_a_m
 temperature lost: test_a_step_near_zero_temperature_is_that_of_the_dynamics
 - step = temperature * dt *
 + step = dt *
+
+a decision computed wherever it is used: test_a_program_grows_with_its_layers_and_no_faster
+- return lax.while_loop(lambda loop: loop[0] <= 0, once, start)[1]
++ return accept
+
+neurons that listen to themselves, Hebb: test_hebb_and_bias_are_the_energy_that_they_say
+- return without_diagonal(Xi.T @ Xi / Xi.shape[1])
++ return Xi.T @ Xi / Xi.shape[1]
+
+what is known not taken away, Storkey: test_storkey_is_the_loop_of_the_paper
+- jnp.outer(xi, xi) - known - known.T
++ jnp.outer(xi, xi)
+
+one neuron never flips: test_flips_find_exactly_the_minima_among_all_corners
+- jax.random.permutation(jax.random.fold_in(key, n), start.size)
++ jax.random.permutation(jax.random.fold_in(key, n), start.size - 1)
+
+a bias lost, classifier: test_a_step_is_a_perceptron_whose_output_is_fed_back
+- jnp.full(len(Xi), bias, Xi.dtype)
++ jnp.zeros(len(Xi), Xi.dtype)
+
+known patches let go, completion: test_completion_is_a_retrieval_that_holds_what_is_known
+- step(batch, xs, dt, clamped={"image": known})
++ step(batch, xs, dt)
+
+heads that look the other way: test_each_head_begins_by_looking_aside
+- keys = _turn(queries, (aside @ waves)[:, None])
++ keys = _turn(queries, -(aside @ waves)[:, None])
+
+a root of two lost, tripartite: test_the_energy_is_its_sum_over_indices
+- sqrt(0.5) * phat
++ phat
+
+twice the echo, astrocyte: test_eigenvalues_of_the_coupling_are_those_of_hebb_saturated
+- (strength / 2) ** 0.5 * V
++ strength**0.5 * V
 """
 
 

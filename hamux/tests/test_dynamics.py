@@ -13,8 +13,8 @@ __all__ = ['ALL_KINDS', 'HYPERGRAPHS', 'Tensor', 'hypergraph', 'traced', 'two_la
            'test_every_layer_has_to_be_at_rest', 'test_step_is_that_of_the_list_form_with_masks_of_the_other_sense',
            'test_classical_network_against_all_of_its_states', 'test_step_is_the_closed_form',
            'test_step_is_compiled_once', 'test_a_start_that_is_no_number', 'test_types_stay',
-           'test_nothing_is_traced_again', 'test_what_is_not_finite_is_found',
-           'test_a_hypersynapse_whose_energy_or_slope_is_not_finite_is_named',
+           'test_nothing_is_traced_again', 'test_a_program_grows_with_its_layers_and_no_faster',
+           'test_what_is_not_finite_is_found', 'test_a_hypersynapse_whose_energy_or_slope_is_not_finite_is_named',
            'test_a_step_that_is_not_finite_is_not_taken', 'test_weak_types_are_not_traced_again',
            'test_masks_of_a_batch_have_its_size', 'test_results_in_words', 'test_rest_at_the_start_is_told',
            'test_no_trace_needs_no_room', 'test_a_solver_of_ones_own', 'test_where_to_start',
@@ -407,6 +407,20 @@ def test_nothing_is_traced_again():
         hmx.retrieve(models[1], xs[1], **{**change, "tol": 1e-4})
         hmx.retrieve(models[1], dict(reversed(xs[1].items())), **{**change, "tol": jnp.asarray(1)})
         assert len(traces) == before
+
+
+def test_a_program_grows_with_its_layers_and_no_faster():
+    @jax.jit
+    def energy(ham, xs):
+        return hmx.retrieve(ham, xs).energy
+
+    def size(n):
+        chain = [((i, i + 1), 0) for i in range(n - 1)]
+        ham = HAM([hmx.IdentityLayer(3)] * n, [LinearSynapse(jnp.ones((3, 3)))], chain)
+        return len(energy.lower(ham, ham.init_states()).compile().as_text())
+
+    two, four, six = map(size, (2, 4, 6))
+    assert six - four < 1.15 * (four - two)
 
 
 @pytest.mark.parametrize(

@@ -508,6 +508,9 @@ def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkey
     assert {path.name for path in (tmp_path / "shots").iterdir()} == shots
 
     (docs / "index.html").write_text(HEAD + LIVE.format(colour="", name="Layer"))
+    formula = '<main><b class="katex-display" style="display: block; overflow: auto"><i style="display: block; width: {}">x</i></b>'
+    for width in ("700px", "1100px"):
+        (docs / f"formula{width}.html").write_text(f"{HEAD}{formula.format(width)}</main></body></html>")
     for name, (body, _) in (LIVELY | NARROW).items():
         (docs / f"{name}.html").write_text(f"{HEAD}{body}</body></html>")
     monkeypatch.setattr(check_site, "PATIENCE", 500)
@@ -516,6 +519,7 @@ def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkey
     found, _ = check_site.browse(docs)
     expected = {f"{name}.html (light): {text}" for name, (_, texts) in LIVELY.items() for text in texts}
     expected |= {f"{name}.html (light, 600 wide): {text}" for name, (_, texts) in NARROW.items() for text in texts}
+    expected |= {"formula1100px.html (light, 1000 wide): an equation has to be scrolled: x"}
     expected |= {"the theme toggle changes nothing", "the search does not find NeuronLayer"}
     assert {finding.partition(": Failed")[0] for finding in found} == {
         text.partition(": Failed")[0] for text in expected
