@@ -31,7 +31,7 @@ def unit(
 
 # %% ../../nbs/11_dense_memory.qmd #_check_fraction
 def _check_fraction(name: str, value: RealScalarLike) -> None:
-    """Refuse a number outside [0, 1]; arrays, which may be traced, are not looked at."""
+    """Refuse a number outside [0, 1]; arrays may be traced, and are not looked at."""
     if not isinstance(value, jax.Array) and not 0 <= value <= 1:
         raise ValueError(
             f"`{name}` must be a fraction between 0 and 1, got {value}."
@@ -51,9 +51,9 @@ def flip_pixels(
 def add_noise(
     key: PRNGKeyArray,
     x: Float[Array, "*batch D"],
-    noise: RealScalarLike,  # relative to the pattern; at 1 noise and pattern are equally strong
+    noise: RealScalarLike,  # relative to the pattern; at 1 both are equally strong
 ) -> Float[Array, "*batch D"]:
-    """Add Gaussian noise, `noise` times as strong as each pattern's root mean square."""
+    """Add Gaussian noise, `noise` times each pattern's root mean square."""
     if not isinstance(noise, jax.Array) and not noise >= 0:
         raise ValueError(f"`noise` must not be negative, got {noise}.")
     strength = noise * jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True))
@@ -66,7 +66,7 @@ def occlude(
     fraction: float,  # of the rows, rounded to a whole number of them
     width: int,  # of the picture, whose rows lie one after another in `x`
 ) -> Float[Array, "*batch D"]:
-    """Hide a band of rows at a random height. Hidden pixels are zero, and so have no say."""
+    """Hide a band of rows at a random height. Hidden pixels are zero, without a say."""
     _check_fraction("fraction", fraction)
     if width < 1 or x.shape[-1] % width:
         raise ValueError(
@@ -84,10 +84,11 @@ def dense_memory(
     lagrangian: Callable,  # of the memory neurons: how steeply an overlap is rewarded
     visible: Callable = lagr_identity,  # the Lagrangian of the pixels
 ) -> HAM:
-    """A memory of the patterns `Xi`: the HAM `E = <xhat, x> - visible(x) - lagrangian(Xi xhat)`.
+    """A memory: the HAM `E = <xhat, x> - visible(x) - lagrangian(Xi xhat)`.
 
-    Its one layer is called "x", its hypersynapse "memory". `Xi` is a parameter, and so is every
-    array that `lagrangian` or `visible` holds. Raises `ValueError` unless `Xi` is a matrix.
+    Its one layer is called "x", its hypersynapse "memory". `Xi` is a parameter, and
+    so is every array that `lagrangian` or `visible` holds. Raises `ValueError`
+    unless `Xi` is a matrix.
     """
     Xi = jnp.asarray(Xi)
     if Xi.ndim != 2 or 0 in Xi.shape:
@@ -101,14 +102,18 @@ def dense_memory(
 def memory_of(
     ham: HAM,  # whatever its names, or the gradient with respect to one
 ) -> DenseMemory:
-    """Its only `DenseMemory`, which holds the memories and the Lagrangian; `ValueError` if there is none."""
+    """Its only `DenseMemory`, which holds the memories and the Lagrangian.
+
+    Raises `ValueError` if there is none, or more than one.
+    """
     is_memory = lambda synapse: isinstance(synapse, DenseMemory)
     found = list(
         filter(is_memory, jax.tree.leaves(ham.hypersynapses, is_leaf=is_memory))
     )
     if len(found) != 1:
         raise ValueError(
-            f"`ham` must have one hypersynapse that is a `DenseMemory`, got {len(found)}."
+            "`ham` must have one hypersynapse that is a `DenseMemory`, "
+            f"got {len(found)}."
         )
     return found[0]
 
@@ -117,9 +122,10 @@ def lagr_spin(
     x: Float[Array, " D"],
     beta: RealScalarLike = 1e4,  # inverse temperature, positive
 ) -> Float[Array, ""]:
-    """The Lagrangian of spins of length one, `xhat = tanh(beta * x / sqrt(D)) / sqrt(D)`.
+    """The Lagrangian of spins, `xhat = tanh(beta * x / sqrt(D)) / sqrt(D)`.
 
-    At the default `beta` they are signs, of every input that is not below `sqrt(D) * 1e-4` or so.
+    Their length is one. At the default `beta` they are signs, of every input that is
+    not below `sqrt(D) * 1e-4` or so.
     """
     return lagr_tanh(x / sqrt(x.size), beta)
 
@@ -146,7 +152,7 @@ def wilson(
     trials: int,  # at least one
     z: float = 1.96,  # standard deviations; 1.96 is a 95 % interval
 ) -> tuple[float, float]:
-    """Wilson's confidence interval for the probability of success [@wilson1927probable]."""
+    """Wilson's interval for the probability of success [@wilson1927probable]."""
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(
             f"Expected 0 <= successes <= trials, got {successes} of {trials}."
