@@ -508,7 +508,8 @@ def test_the_browser_finds_what_is_wrong_and_nothing_else(tmp_path: Path, monkey
     assert {path.name for path in (tmp_path / "shots").iterdir()} == shots
 
     (docs / "index.html").write_text(HEAD + LIVE.format(colour="", name="Layer"))
-    formula = '<main><b class="katex-display" style="display: block; overflow: auto"><i style="display: block; width: {}">x</i></b>'
+    style = "display: block; overflow: auto"
+    formula = f'<main><b class="katex-display" style="{style}"><i style="display: block; width: {{}}">x</i></b>'
     for width in ("700px", "1100px"):
         (docs / f"formula{width}.html").write_text(f"{HEAD}{formula.format(width)}</main></body></html>")
     for name, (body, _) in (LIVELY | NARROW).items():
