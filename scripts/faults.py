@@ -222,8 +222,8 @@ pooling that takes the largest, hierarchy: test_the_energy_is_its_formula_by_loo
 + PoolSynapse(2, "max", ConvSynapse((3, 3)))
 
 rows and columns exchanged, Fashion-MNIST: test_fashion_mnist_reads_what_idx_files_hold
-- return _idx(images)[..., None].astype
-+ return _idx(images).swapaxes(1, 2)[..., None].astype
+- ink = _idx(images)[..., None]
++ ink = _idx(images).swapaxes(1, 2)[..., None]
 
 known patches let go, completion: test_completion_is_a_retrieval_that_holds_what_is_known
 - step(batch, xs, dt, clamped={"image": known})
