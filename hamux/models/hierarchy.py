@@ -61,13 +61,13 @@ def hierarchy(
     classes: int,
     channels: Sequence[int] = (16, 24),  # of details and of parts
 ) -> HAM:
-    """A convolutional hierarchy [@krotov2021hierarchical], which names and fills in.
+    """A convolutional hierarchy [@krotov2021hierarchical] that names and fills in.
 
     Layers "image", (H, W, colours), "mean", (colours,), "details", (H/2, W/2,
     channels), "parts", (H/4, W/4, channels), and "label", (classes,); hypersynapses
-    "filters", "pool", "names" and "tint". All of their arrays are parameters, and so
-    are the biases of details, parts and label. Raises `ValueError` for sizes that
-    are not positive, or sides that are not multiples of 4.
+    "filters", "pool", "names" and "tint". All of their arrays are parameters, and
+    so are the biases of details, parts and label. Raises `ValueError` for sizes
+    that are not positive, or sides that are not multiples of 4.
     """
     H, W, colours = as_counts("image", image, 3)
     details, parts = as_counts("channels", channels, 2)
@@ -96,7 +96,7 @@ def hierarchy(
         (("mean", "parts"), "tint"),
     ]
     ham = HAM(layers, synapses, connections).init_params(key)
-    half = jax.tree.map(lambda W: W / 2, ham.hypersynapses)  # one valley to begin with
+    half = jax.tree.map(lambda W: W / 2, ham.hypersynapses)  # to begin calmly
     return eqx.tree_at(lambda ham: ham.hypersynapses, ham, half)
 
 # %% ../../nbs/13_hierarchy.qmd #_idx
@@ -104,24 +104,24 @@ def _idx(file: Path) -> np.ndarray:
     """The array in a compressed file of bytes in the format IDX."""
     with gzip.open(file) as stream:
         content = stream.read()
-    sizes = np.frombuffer(content, ">i4", content[3], 4)  # after two zeros, type, rank
+    sizes = np.frombuffer(content, ">i4", content[3], 4)  # content[3] is the rank
     return np.frombuffer(content, np.uint8, offset=4 + sizes.nbytes).reshape(sizes)
 
 
 def fashion_mnist(
     part: str = "train",  # 60 000 images, or "t10k", which are 10 000 others
-    folder: str | Path = "/usr/share/datasets/fashion-mnist",  # Debian puts them there
+    folder: str | Path = "/usr/share/datasets/fashion-mnist",  # Debian's
 ) -> tuple[Float[np.ndarray, "n 28 28 1"], Int[np.ndarray, " n"]]:
-    """Images of Fashion-MNIST [@xiao2017fashion], between 0 and 1, and their classes.
+    """Images of Fashion-MNIST [@xiao2017fashion], from 0 to 1, and their classes.
 
     Raises `FileNotFoundError` where they are not installed.
     """
-    images, labels = (
-        Path(folder, f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
-    )
+    kinds = "images-idx3", "labels-idx1"
+    images, labels = (Path(folder, f"{part}-{kind}-ubyte.gz") for kind in kinds)
     if not images.exists() or not labels.exists():
         raise FileNotFoundError(
-            f"there is no {images.name} with its labels in {folder}; on Debian: apt "
-            "install dataset-fashion-mnist; elsewhere give the `folder` they are in."
+            f"there is no {images.name} with its labels in {folder}; on Debian: "
+            "apt install dataset-fashion-mnist; else give the `folder` of yours."
         )
-    return _idx(images)[..., None].astype(np.float32) / 255, _idx(labels).astype(np.int32)
+    ink = _idx(images)[..., None].astype(np.float32) / 255
+    return ink, _idx(labels).astype(np.int32)
