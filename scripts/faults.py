@@ -217,6 +217,14 @@ a bias lost, classifier: test_a_step_is_a_perceptron_whose_output_is_fed_back
 - jnp.full(len(Xi), bias, Xi.dtype)
 + jnp.zeros(len(Xi), Xi.dtype)
 
+pooling that takes the largest, hierarchy: test_the_energy_is_its_formula_by_loops
+- PoolSynapse(2, "average", ConvSynapse((3, 3)))
++ PoolSynapse(2, "max", ConvSynapse((3, 3)))
+
+rows and columns exchanged, Fashion-MNIST: test_fashion_mnist_reads_what_idx_files_hold
+- ink = _idx(images)[..., None]
++ ink = _idx(images).swapaxes(1, 2)[..., None]
+
 known patches let go, completion: test_completion_is_a_retrieval_that_holds_what_is_known
 - step(batch, xs, dt, clamped={"image": known})
 + step(batch, xs, dt)
