@@ -19,7 +19,8 @@ from jaxtyping import Array
 from ._clamping import AnyHAM, ClampedHAM
 from ._energy import connection_energies, layer_activations
 from ._parameters import as_leaf
-from ._wiring import Connection, Name, States, as_like, as_name, as_states, find, items, map_named
+from ._wiring import Connection, Name, States, as_like, as_name, check_batch, check_state
+from ._wiring import find, items, map_named
 from .core import HAM, VectorizedHAM
 
 # %% ../nbs/96_elimination.qmd #settled
@@ -101,7 +102,11 @@ def as_given(ham: AnyHAM, xs: object) -> Given:
     given = {name: x for name, x in items(xs) if x is not None}
     if not given:
         raise ValueError(f"`xs` must have the states of at least one of {list(neurons)}.")
-    as_states("xs", given, {n: neurons[n] for n in given}, isinstance(ham, VectorizedHAM))
+    batch = isinstance(ham, VectorizedHAM)
+    for name, x in given.items():
+        check_state(f"`xs[{name!r}]`", x, neurons[name].shape, batch)
+    if batch:
+        check_batch("The arrays in `xs`", *given.values())
     return map_named(lambda x: None if x is None else jnp.asarray(as_leaf(x)), xs)
 
 # %% ../nbs/96_elimination.qmd #completed

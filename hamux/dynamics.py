@@ -643,6 +643,9 @@ def _in_words(result: Retrieval) -> str:
         f"of the energy gradient, energy {_span(result.energy, '.4g')}, "
         f"|dE/dxhat| {_span(result.gradient_norm, '.1e')}"
     ]
+    if result.eliminated:
+        names = ", ".join(map(repr, result.eliminated))
+        lines[0] += f". At their minimum throughout, given the others: {names}"
     for end in sorted(set(ends)):
         count = f"{ends.count(end)} of {len(ends)} samples: " if len(ends) > 1 else ""
         lines.append(count + end[1])
@@ -654,7 +657,7 @@ def _ending(
 ) -> str:
     """The end of one sample."""
     outcome, where = Outcome(end), ""
-    if outcome == Outcome.CONVERGED and steps == 0:
+    if outcome == Outcome.CONVERGED and steps == 0 and not result.eliminated:
         where = " It was at rest where it started. Is that a saddle, as zeros often are? "
         where += "A `key` starts elsewhere."
     if outcome == Outcome.NOT_FINITE and layer >= 0:
