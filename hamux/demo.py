@@ -102,7 +102,7 @@ def draw_recall(
         for ax, x in zip(line, shown):
             ax.imshow(ink(x, mean)[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[])
-            ax.spines[:].set(color="0.8", lw=0.8)
+            ax.spines[:].set(color="0.8", lw=0.8, visible=True)  # whatever the style
         line[0].spines[:].set(color=color, lw=2)
         line[4].spines[:].set(color=GOOD if right[i] else BAD, lw=2.5)
         sign = "=" if right[i] else "≠"

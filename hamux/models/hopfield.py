@@ -166,20 +166,14 @@ def _flip(
 def projection(
     Xi: Float[Array, "K N"],
 ) -> Float[Array, "N N"]:
-    """The projection onto the patterns, `pinv(Xi) Xi`, without its diagonal
-
-    [@personnaz1985information].
-    """
+    """The projection `pinv(Xi) Xi`, without its diagonal [@personnaz1985information]."""
     return without_diagonal(jnp.linalg.pinv(Xi) @ Xi)
 
 
 def storkey(
     Xi: Float[Array, "K N"],  # patterns of -1 and 1, learned in this order
 ) -> Float[Array, "N N"]:
-    """Storkey's rule: Hebb's, for what each pattern adds to those before it
-
-    [@storkey1997increasing].
-    """
+    """Storkey's rule: Hebb's for what each pattern adds [@storkey1997increasing]."""
 
     def learn(W: Array, xi: Array) -> tuple[Array, None]:
         known = jnp.outer(xi, W @ xi)

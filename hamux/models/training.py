@@ -44,8 +44,8 @@ def denoiser(
 ) -> HAM:
     """A softmax memory on one layer, "image". A `step` with `dt=1` removes noise.
 
-    [@ramsauer2021hopfield, eq. 3], with biases of the hidden neurons for images of
-    any length. Raises `ValueError` unless there is at least one image.
+    It is that of [@ramsauer2021hopfield, eq. 3], with biases of the hidden neurons
+    for images of any length. Raises `ValueError` unless there is at least one image.
     """
     layers = {"image": IdentityLayer(np.shape(images)[1:])}
     return HAM(
@@ -89,7 +89,8 @@ def reliability(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """For each bin confidence, accuracy and count; the expected calibration error.
 
-    [@guo2017calibration, eq. 3]. Bins without an answer have NaN for the first two.
+    The error is [@guo2017calibration, eq. 3]. Bins without an answer have NaN for the
+    first two.
     Raises `ValueError` for arguments that do not fit each other.
     """
     p, truth = np.asarray(probabilities, float), np.asarray(labels)
