@@ -107,7 +107,7 @@ def as_mask(name: Name, mask: Mask, *shapes: tuple[int, ...]) -> Array | None:
 def as_held(
     ham: AnyHAM,
     clamped: Clamped,
-    xs: States | None = None,  # tells the size of the batch; None: a mask may have any
+    xs: Collection[Any] | None = None,  # tells the size of the batch; None: a mask may have any
 ) -> Held:
     """What is `clamped`: for each layer a mask, True where its state is held, or None."""
     masks = as_masks(ham, clamped)

@@ -7,9 +7,9 @@ __all__ = ['Given', 'settled', 'is_affine', 'in_the_way', 'eliminable', 'as_elim
            'completed']
 
 # %% ../nbs/96_elimination.qmd #imports
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ from jaxtyping import Array
 from ._clamping import AnyHAM, ClampedHAM
 from ._energy import connection_energies, layer_activations
 from ._parameters import as_leaf
-from ._wiring import Connection, Name, States, as_like, as_name, check_batch, check_state
-from ._wiring import find, items, map_named
+from ._wiring import Collection, Connection, Name, States, as_like, as_name, check_batch
+from ._wiring import check_state, find, items, map_named
 from .core import HAM, VectorizedHAM
 
 # %% ../nbs/96_elimination.qmd #settled
@@ -88,10 +88,10 @@ def check_eliminable(ham: HAM, names: tuple[Name, ...], xhats: States) -> None:
         )
 
 # %% ../nbs/96_elimination.qmd #Given
-Given: TypeAlias = dict[str, Array | None] | list[Array | None]
+Given: TypeAlias = Mapping[str, Array | None] | Sequence[Array | None]
 
 
-def as_given(ham: AnyHAM, xs: object) -> Given:
+def as_given(ham: AnyHAM, xs: object) -> Collection[Any]:
     """`xs`, checked, as arrays of strong type, with None for layers that are not given."""
     neurons = dict(items(ham.neurons))
     if isinstance(xs, dict) and isinstance(ham.neurons, dict):
@@ -110,7 +110,7 @@ def as_given(ham: AnyHAM, xs: object) -> Given:
     return map_named(lambda x: None if x is None else jnp.asarray(as_leaf(x)), xs)
 
 # %% ../nbs/96_elimination.qmd #completed
-def completed(model: ClampedHAM, given: Given) -> States:
+def completed(model: ClampedHAM, given: Collection[Any]) -> States:
     """`given`, with states for those layers that are not."""
     dtype = jnp.result_type(*jax.tree.leaves(given))
     rest = lambda layer, x: jnp.zeros(layer.shape, dtype) if x is None else x

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial, reduce
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -519,9 +520,14 @@ def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
 # %% ../nbs/04_dynamics.qmd #_retrieve
 @jax.jit
 def _retrieve(
-    ham: AnyHAM, held: Held, xs: Given, solver: AbstractSolver, tol: Array, plan: _Plan
+    ham: AnyHAM,
+    held: Held,
+    xs: Collection[Any],
+    solver: AbstractSolver,
+    tol: Array,
+    plan: _Plan,
 ) -> Retrieval:
-    def retrieve_one(held: Held, given: Given) -> tuple[Retrieval, PyTree]:
+    def retrieve_one(held: Held, given: Collection[Any]) -> tuple[Retrieval, PyTree]:
         model = ClampedHAM(ham.unvectorize(), held)
         xs = completed(model, given)
         missing = tuple(name for name, x in items(given) if x is None)
@@ -584,7 +590,7 @@ def retrieve(
 # %% ../nbs/04_dynamics.qmd #_as_start
 def _as_start(
     ham: AnyHAM, xs: Given | None, key: PRNGKeyArray | None, bs: int | None
-) -> Given:
+) -> Collection[Any]:
     """The states to start from, given or drawn."""
     if (xs is None) == (key is None) or (xs is not None and bs is not None):
         raise ValueError(

@@ -90,8 +90,10 @@ def test_against_a_minimiser():
     assert result.converged and result.steps == 0
 
     slope = jax.jit(jax.value_and_grad(lambda b: ham.energy(xs | {"b": b})))
-    best = minimize(lambda b: map(np.float64, slope(jnp.float32(b))), np.zeros(5), jac=True, tol=1e-3)
-    np.testing.assert_allclose(result.energy, best.fun, rtol=1e-5)
+    numbers = lambda b: tuple(np.float64(a) for a in slope(jnp.float32(b)))
+    best = minimize(numbers, np.zeros(5), jac=True, tol=1e-3)
+    assert result.energy <= best.fun + 1e-5
+    np.testing.assert_allclose(result.energy, best.fun, rtol=1e-4)
 
 # %% ../../nbs/tests/elimination.qmd #programs-2
 def test_missing_layers_start_from_their_neighbours():
