@@ -27,11 +27,13 @@ from .core import HAM, VectorizedHAM
 def settled(model: ClampedHAM, names: Iterable[Name], xs: States) -> States:
     """`xs`, with the layers `names` where the activations of the others put them."""
     ham, names = model.ham, tuple(names)
+    if not names:
+        return xs
     xhats = dict(items(layer_activations(ham, xs)))
 
     def synaptic_energy(some: dict[Name, Array]) -> Array:
         at = map_named(lambda _, xhat: xhat, ham.neurons, xhats | some)
-        return reduce(jnp.add, connection_energies(ham, at))
+        return jnp.asarray(sum(connection_energies(ham, at), 0.0))
 
     slopes = jax.grad(synaptic_energy)({name: xhats[name] for name in names})
     there = {name: jnp.negative(slopes[name]) for name in names}
