@@ -31,11 +31,23 @@ class ClampedHAM(eqx.Module):
 
     ham: HAM
     held: Held  # for each layer a mask, True where its state is held, or None
+    eliminated: tuple[Name, ...] = eqx.field(static=True, default=())  # layers
+
+    def keep(self, xs: States, moved: States) -> States:
+        """`moved`, with `xs` where the state is held."""
+        kept = lambda x, y, mask: y if mask is None else jnp.where(over(mask, x), x, y)
+        return map_named(kept, xs, moved, self.held)
 
     def free(self, values: Collection) -> Collection:
         """`values`, with zeros where the state is held."""
         zero = lambda a, mask: a if mask is None else jnp.where(over(mask, a), 0, a)
         return map_named(zero, values, self.held)
+
+    def at_rest(self, slopes: States) -> States:
+        """`slopes`, with zeros where the state is free and at its minimum."""
+        zero = {n: jnp.zeros_like(g) for n, g in items(slopes) if n in self.eliminated}
+        rest = map_named(lambda _, g: g, self.ham.neurons, dict(items(slopes)) | zero)
+        return self.keep(slopes, rest)
 
     def velocity(self, slopes: States) -> States:
         """The right-hand side of the dynamics, `-dE/dxhat / tau`, and zero where held."""
@@ -95,7 +107,7 @@ def as_mask(name: Name, mask: Mask, *shapes: tuple[int, ...]) -> Array | None:
 def as_held(
     ham: AnyHAM,
     clamped: Clamped,
-    xs: States | None = None,  # tells the size of the batch; None: a mask may have any
+    xs: Collection[Any] | None = None,  # tells the size of the batch; None: a mask may have any
 ) -> Held:
     """What is `clamped`: for each layer a mask, True where its state is held, or None."""
     masks = as_masks(ham, clamped)

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial, reduce
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,6 +24,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._checks import as_count, as_counts, as_number
 from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_arrays, as_held
+from ._elimination import Given, as_eliminate, as_given, check_eliminable, completed
+from ._elimination import eliminable, settled
 from ._energy import energy_tree, layer_activations
 from ._implicit import as_root, known, unroll, without_derivative
 from ._numerics import coarsest_eps, dot, widen
@@ -87,8 +90,10 @@ def _sums(model: ClampedHAM, xs: States, slopes: States) -> tuple[Collection, Co
 # %% ../nbs/04_dynamics.qmd #_evaluate
 def _evaluate(model: ClampedHAM, xs: States) -> Point:
     """One evaluation of the energy gradient."""
+    xs = settled(model, model.eliminated, xs)
     xhats = layer_activations(model.ham, xs)
     slopes, energies = jax.grad(partial(_energies, model.ham), has_aux=True)(xhats, xs)
+    slopes = model.at_rest(slopes)
     height, sums = _height(model, energies, xhats, xs), _sums(model, xs, slopes)
     return Point(xs, xhats, slopes, model.velocity(slopes), energies, *height, *sums)
 
@@ -120,6 +125,12 @@ class AbstractSolver(eqx.Module):
     All of it happens in a compiled program: use `jnp.where` in place of `if`, and keep
     types and shapes from one step to the next.
     """
+
+    def eliminated(
+        self, ham: HAM, xs: States, missing: tuple[Name, ...]
+    ) -> tuple[Name, ...]:
+        """Layers to keep at their minimum: none. Those that are not given are `missing`."""
+        return ()
 
     @abstractmethod
     def init(self, ham: HAM, point: Point) -> tuple[Array, PyTree]:
@@ -285,6 +296,19 @@ def _is_blurred(ham: HAM, way: _Way) -> Array:
 class Descent(AbstractSolver):
     """Steps as long as the curvature allows, none of which raises the energy."""
 
+    eliminate: tuple[Name, ...] | None = eqx.field(  # layers to keep at their minimum;
+        static=True, converter=as_eliminate, default=None  # None: those not given
+    )
+
+    def eliminated(
+        self, ham: HAM, xs: States, missing: tuple[Name, ...]
+    ) -> tuple[Name, ...]:
+        """The layers to `eliminate`, or what can be of those that are `missing`."""
+        if self.eliminate is None:
+            return eliminable(ham, missing, xs)
+        check_eliminable(ham, self.eliminate, xs)
+        return self.eliminate
+
     def init(self, ham: HAM, point: Point) -> tuple[Array, _Lowest]:
         """The step that replaces states by their inputs; and the energy to begin with."""
         first = min(layer.tau for _, layer in items(ham.neurons))
@@ -360,6 +384,7 @@ class Retrieval(eqx.Module):
     suspects: Bool[Array, "*batch connections"]  # those that may be why it is not finite
     trace: Trace | None = None
     synapses: tuple[Name, ...] = eqx.field(static=True, default=())  # one a connection
+    eliminated: tuple[Name, ...] = eqx.field(static=True, default=())  # layers
 
     @property
     def converged(self) -> Array:
@@ -474,8 +499,8 @@ def _finish(model: ClampedHAM, run: _Run) -> Retrieval:
     outcome = jnp.where(running, jnp.int32(Outcome.OUT_OF_STEPS), run.outcome)
     ends = _energy(point), _norm(point), run.taken, run.tried + 1, outcome
     where = _origin(model.ham, run.is_finite | (outcome != Outcome.NOT_FINITE))
-    synapses = tuple(name for _, name in model.ham.connections)
-    return Retrieval(point.xs, point.xhats, *ends, *where, synapses=synapses)
+    names = tuple(name for _, name in model.ham.connections), model.eliminated
+    return Retrieval(point.xs, point.xhats, *ends, *where, None, *names)
 
 # %% ../nbs/04_dynamics.qmd #_origin
 def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
@@ -495,10 +520,19 @@ def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
 # %% ../nbs/04_dynamics.qmd #_retrieve
 @jax.jit
 def _retrieve(
-    ham: AnyHAM, held: Held, xs: States, solver: AbstractSolver, tol: Array, plan: _Plan
+    ham: AnyHAM,
+    held: Held,
+    xs: Collection[Any],
+    solver: AbstractSolver,
+    tol: Array,
+    plan: _Plan,
 ) -> Retrieval:
-    def retrieve_one(held: Held, xs: States) -> tuple[Retrieval, PyTree]:
+    def retrieve_one(held: Held, given: Collection[Any]) -> tuple[Retrieval, PyTree]:
         model = ClampedHAM(ham.unvectorize(), held)
+        xs = completed(model, given)
+        missing = tuple(name for name, x in items(given) if x is None)
+        eliminated = solver.eliminated(model.ham, xs, missing)
+        model = ClampedHAM(model.ham, held, eliminated)
         run = _fixed_point(model, xs, solver, tol, plan)
         return _finish(model, run), run.trace
 
@@ -513,7 +547,7 @@ def _retrieve(
 # %% ../nbs/04_dynamics.qmd #retrieve
 def retrieve(
     ham: AnyHAM,  # one sample, or a batch with `ham.vectorize()`
-    xs: States | None = None,  # where to start; None with a `key`
+    xs: Given | None = None,  # where to start, for some layers; None with a `key`
     *,
     solver: AbstractSolver | None = None,  # `Descent()` by default, or `Euler(dt)`
     steps: int = 1000,  # at most so many, with those that are taken back
@@ -547,12 +581,16 @@ def retrieve(
     xs = _as_start(ham, xs, key, bs)
     tol = as_number("tol", coarsest_eps(xs) ** (2 / 3) if tol is None else tol, zero=True)
     plan = _as_plan(ham, as_count("steps", steps, least=0), trace, at, gradient)
-    return _retrieve(ham, as_held(ham, clamped, xs), xs, solver, tol, plan)
+    held = as_held(ham, clamped, xs)
+    for name, mask in items(held):
+        if mask is not None and dict(items(xs))[name] is None:
+            raise ValueError(f"`clamped` holds {name!r}, whose states are not in `xs`.")
+    return _retrieve(ham, held, xs, solver, tol, plan)
 
 # %% ../nbs/04_dynamics.qmd #_as_start
 def _as_start(
-    ham: AnyHAM, xs: States | None, key: PRNGKeyArray | None, bs: int | None
-) -> States:
+    ham: AnyHAM, xs: Given | None, key: PRNGKeyArray | None, bs: int | None
+) -> Collection[Any]:
     """The states to start from, given or drawn."""
     if (xs is None) == (key is None) or (xs is not None and bs is not None):
         raise ValueError(
@@ -562,7 +600,7 @@ def _as_start(
     if xs is None:
         dtypes = {a.dtype for a in jax.tree.leaves(ham)}
         xs = ham.init_states(bs, dtypes.pop() if len(dtypes) == 1 else None, key)
-    return as_arrays(ham, xs)
+    return as_given(ham, xs)
 
 
 def _as_plan(
@@ -611,6 +649,9 @@ def _in_words(result: Retrieval) -> str:
         f"of the energy gradient, energy {_span(result.energy, '.4g')}, "
         f"|dE/dxhat| {_span(result.gradient_norm, '.1e')}"
     ]
+    if result.eliminated:
+        names = ", ".join(map(repr, result.eliminated))
+        lines[0] += f". At their minimum throughout, given the others: {names}"
     for end in sorted(set(ends)):
         count = f"{ends.count(end)} of {len(ends)} samples: " if len(ends) > 1 else ""
         lines.append(count + end[1])
@@ -622,7 +663,7 @@ def _ending(
 ) -> str:
     """The end of one sample."""
     outcome, where = Outcome(end), ""
-    if outcome == Outcome.CONVERGED and steps == 0:
+    if outcome == Outcome.CONVERGED and steps == 0 and not result.eliminated:
         where = " It was at rest where it started. Is that a saddle, as zeros often are? "
         where += "A `key` starts elsewhere."
     if outcome == Outcome.NOT_FINITE and layer >= 0:
