@@ -157,9 +157,9 @@ def nearby(f, names, point, h, *moves):
     return f(*moved[:n], **dict(zip(names, moved[n:], strict=True)))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 3})
 def derivatives(lagrangian, x, params):
-    """The same from hamux, for a batch of states."""
+    """The same from hamux, for a batch of states, optimised by XLA as always: it has other errors."""
 
     def one(x, params):
         def L(x, params):
