@@ -19,6 +19,7 @@ from hamux import (
     ConvSynapse,
     DenseMemory,
     DenseSynapse,
+    Descent,
     Euler,
     HebbianSynapse,
     NeuronLayer,
@@ -117,6 +118,7 @@ def classical(key):
 
 
 FAMILIES = [softmax_memory, three_layers, convolutional, attention, classical]
+SPLIT = {three_layers: ("b",), convolutional: ("x", "m")}  # layers that can be eliminated
 
 
 def evaluations(quick: bool) -> str:
@@ -132,34 +134,41 @@ def evaluations(quick: bool) -> str:
 def _evaluations(seeds: int, dts: int) -> str:
     search = jnp.linspace(0.4, 2.4, dts)
 
-    @jax.jit
-    def count(ham, xs):
+    @partial(jax.jit, static_argnums=2)
+    def count(ham, xs, eliminate):
         def until(solver, steps):
             end = retrieve(ham, xs, solver=solver, steps=steps)
             return jnp.where(end.converged, end.evaluations.astype(float), jnp.inf), end.energy
 
-        (ours, energy), (euler, energies) = until(None, 5000), jax.vmap(lambda dt: until(Euler(dt), 500))(search)
+        ours, energy = until(Descent(eliminate=eliminate), 5000)
+        euler, energies = jax.vmap(lambda dt: until(Euler(dt), 500))(search)
         same = jnp.abs(energies - energy) <= 1e-4 * (1 + jnp.abs(energy))  # the same minimum
         return ours, euler, until(Euler(jnp.asarray(0.1, float)), 5000)[0], jnp.where(same, euler, jnp.inf).min()
 
-    rows, ratios, of_same, fifths = [], [], [], []
-    for family in FAMILIES:
-        counts = [count(*family(key)) for key in jax.random.split(jax.random.key(0), seeds)]
-        ours, best, slow, same = ([float(c[i].min()) for c in counts] for i in range(4))
-        of_best, of_slow, of_nearest = (
-            [a / b for a, b in zip(ours, others, strict=True)] for others in (best, slow, same)
-        )
-        dt = statistics.median(float(search[c[1].argmin()]) for c in counts)
-        middle = [statistics.median(n) for n in (ours, best, [dt], slow)]
-        summary = [statistics.median(of_best), max(of_best), max(of_nearest), statistics.median(of_slow)]
-        rows.append([family.__name__, *middle, *summary])
-        ratios, of_same, fifths = ratios + of_best, of_same + of_nearest, fifths + of_slow
-        progress(f"evaluations: {family.__name__} in {search.dtype}")
-    rows.append(["all", *[""] * 4, statistics.median(ratios), max(ratios), max(of_same), statistics.median(fifths)])
-    rows.append(["target, at most", *[""] * 4, 1.0, 1.5, "", 0.2])
+    def rows(families: dict[Callable, tuple[str, ...]]) -> list[Row]:
+        found, ratios, of_same, fifths = [], [], [], []
+        for family, names in families.items():
+            name = family.__name__ + f" without {', '.join(names)}" * bool(names)
+            counts = [count(*family(key), names) for key in jax.random.split(jax.random.key(0), seeds)]
+            ours, best, slow, same = ([float(c[i].min()) for c in counts] for i in range(4))
+            of_best, of_slow, of_nearest = (
+                [a / b for a, b in zip(ours, others, strict=True)] for others in (best, slow, same)
+            )
+            dt = statistics.median(float(search[c[1].argmin()]) for c in counts)
+            middle = [statistics.median(n) for n in (ours, best, [dt], slow)]
+            summary = [statistics.median(of_best), max(of_best), max(of_nearest), statistics.median(of_slow)]
+            found.append([name, *middle, *summary])
+            ratios, of_same, fifths = ratios + of_best, of_same + of_nearest, fifths + of_slow
+            progress(f"evaluations: {name} in {search.dtype}")
+        return [*found, ["all", *[""] * 4, statistics.median(ratios), max(ratios), max(of_same), statistics.median(fifths)]]
+
+    found = rows(dict.fromkeys(FAMILIES, ()))
+    found.append(["target, at most", *[""] * 4, 0.5, 1.0, "", 0.2])
+    found += rows(SPLIT)
+    found.append(["target, at most", *[""] * 4, 0.25, 0.75, "", ""])
     header = ["family", "Descent", "best Euler", "its dt", "dt 0.1", "of best", "worst", "worst, same minimum", "of dt 0.1"]
     title = f"Evaluations of dE/dxhat until rest, in {search.dtype} with the default `tol` (medians of {seeds} models)"
-    return table(title, header, rows)
+    return table(title, header, found)
 
 
 def memory_model(D: int, K: int) -> tuple[HAM, jax.Array]:
