@@ -8,7 +8,6 @@ __all__ = ['Given', 'settled', 'is_affine', 'in_the_way', 'eliminable', 'as_elim
 
 # %% ../nbs/96_elimination.qmd #imports
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any, TypeAlias
 
 import jax
@@ -68,8 +67,11 @@ def in_the_way(ham: HAM, names: Iterable[Name], xhats: States) -> Connection | N
 
 def eliminable(ham: HAM, names: Iterable[Name], xhats: States) -> tuple[Name, ...]:
     """Those of `names` that can be eliminated together, the first ones first."""
-    join = lambda chosen, name: chosen if in_the_way(ham, (*chosen, name), xhats) else (*chosen, name)
-    return reduce(join, names, ())
+    chosen = ()
+    for name in names:
+        if in_the_way(ham, (*chosen, name), xhats) is None:
+            chosen = (*chosen, name)
+    return chosen
 
 # %% ../nbs/96_elimination.qmd #as_eliminate
 def as_eliminate(names: Name | Iterable[Name] | None) -> tuple[Name, ...] | None:
@@ -112,16 +114,17 @@ def as_given(ham: AnyHAM, xs: object) -> Collection[Any]:
     return map_named(lambda x: None if x is None else jnp.asarray(as_leaf(x)), xs)
 
 # %% ../nbs/96_elimination.qmd #completed
-def completed(model: ClampedHAM, given: Collection[Any]) -> States:
-    """`given`, with states for those layers that are not."""
+def completed(model: ClampedHAM, given: Collection[Any]) -> tuple[States, tuple[Name, ...]]:
+    """`given`, with states for those layers that are not; and which these are."""
     dtype = jnp.result_type(*jax.tree.leaves(given))
     rest = lambda layer, x: jnp.zeros(layer.shape, dtype) if x is None else x
     xs = map_named(rest, model.ham.neurons, given)
-    missing = [name for name, x in items(given) if x is None]
-    while missing:
-        known = {name for name, _ in items(given)} - set(missing)
-        seen = {name for layers, _ in model.ham.connections if known & set(layers) for name in layers}
-        near = [name for name in missing if name in seen] or missing
+    left = missing = tuple(name for name, x in items(given) if x is None)
+    while left:
+        known = {name for name, _ in items(given)} - set(left)
+        joined = (layers for layers, _ in model.ham.connections if known & set(layers))
+        seen = {name for layers in joined for name in layers}
+        near = [name for name in left if name in seen] or left
         xs = settled(model, near, xs)
-        missing = [name for name in missing if name not in near]
-    return xs
+        left = tuple(name for name in left if name not in near)
+    return xs, missing

@@ -529,10 +529,9 @@ def _retrieve(
 ) -> Retrieval:
     def retrieve_one(held: Held, given: Collection[Any]) -> tuple[Retrieval, PyTree]:
         model = ClampedHAM(ham.unvectorize(), held)
-        xs = completed(model, given)
-        missing = tuple(name for name, x in items(given) if x is None)
-        eliminated = solver.eliminated(model.ham, xs, missing)
-        model = ClampedHAM(model.ham, held, eliminated)
+        xs, missing = completed(model, given)
+        names = solver.eliminated(model.ham, xs, missing)
+        model = dataclasses.replace(model, eliminated=names)
         run = _fixed_point(model, xs, solver, tol, plan)
         return _finish(model, run), run.trace
 
@@ -582,8 +581,8 @@ def retrieve(
     tol = as_number("tol", coarsest_eps(xs) ** (2 / 3) if tol is None else tol, zero=True)
     plan = _as_plan(ham, as_count("steps", steps, least=0), trace, at, gradient)
     held = as_held(ham, clamped, xs)
-    for name, mask in items(held):
-        if mask is not None and dict(items(xs))[name] is None:
+    for (name, mask), (_, x) in zip(items(held), items(xs), strict=True):
+        if mask is not None and x is None:
             raise ValueError(f"`clamped` holds {name!r}, whose states are not in `xs`.")
     return _retrieve(ham, held, xs, solver, tol, plan)
 
