@@ -28,8 +28,9 @@ from ._elimination import Given, as_eliminate, as_given, check_eliminable, compl
 from ._elimination import eliminable, settled
 from ._energy import energy_tree, layer_activations
 from ._implicit import as_root, known, unroll, without_derivative
-from ._numerics import coarsest_eps, dot, widen
-from ._wiring import Collection, Name, States, as_name, find, items, map_named
+from ._numerics import coarsest_eps, dot, stacked, widen
+from ._wiring import Collection, EnergyTree, Name, Packed, States, as_name, find
+from ._wiring import items, map_named, pack
 from .core import HAM, VectorizedHAM
 from .lagrangians import RealScalarLike
 
@@ -54,69 +55,71 @@ def _step(ham: AnyHAM, held: Held, xs: States, dt: Array) -> States:
 class Point(eqx.Module):
     """A place in the landscape of a memory, and what is known there."""
 
-    xs: States
-    xhats: States
-    slopes: States  # dE/dxhat, also of what is held
-    velocity: States  # -dE/dxhat / tau, and zero where the state is held
-    energies: dict[str, Collection]  # of each of the "neurons" and "connections"
+    xs: Packed
+    xhats: Packed
+    slopes: Packed  # dE/dxhat, also of what is held
+    velocity: Packed  # -dE/dxhat / tau, and zero where the state is held
+    neurons: Float[Array, " layers"]  # the energy of each layer
+    connections: Float[Array, " connections"]  # the energy of each connection
     height: Float[Array, ""]  # the energy without that of layers that are held as a whole
     rounding: Float[Array, ""]  # by how much rounding may have moved the height
-    squares: Collection  # for each layer, the sum of the squares of its free slopes
-    scales: Collection  # for each layer, the sum of 1 + x^2 over what is free
+    squares: Float[Array, " layers"]  # the sum of the squares of its free slopes
+    scales: Float[Array, " layers"]  # the sum of 1 + x^2 over what is free of it
 
 # %% ../nbs/04_dynamics.qmd #_energies
-def _energies(ham: HAM, xhats: States, xs: States) -> tuple[Array, dict[str, Collection]]:
+def _energies(ham: HAM, xhats: States, xs: States) -> tuple[Array, EnergyTree]:
     """The total energy, and what adds up to it."""
     terms = jax.tree.map(widen, energy_tree(ham, xhats, xs))
     return reduce(jnp.add, jax.tree.leaves(terms)), terms
 
 # %% ../nbs/04_dynamics.qmd #_height
 def _height(
-    model: ClampedHAM, energies: dict[str, Collection], xhats: States, xs: States
+    model: ClampedHAM, energies: EnergyTree, xhats: States, xs: States
 ) -> tuple[Array, Array]:
     """The energy of all that can change, and by how much rounding may have moved it."""
-    products = map_named(lambda *pair: dot(*map(jnp.abs, pair)), xhats, xs)
-    terms = jax.tree.leaves(energies | {"neurons": model.moving(energies["neurons"])})
-    sizes = [*map(jnp.abs, terms), *jax.tree.leaves(model.moving(products))]
-    return reduce(jnp.add, terms), 4 * coarsest_eps(xs) * reduce(jnp.add, sizes)
+    moving = pack(model.moving(xhats)), pack(xs)
+    products = dot(*jax.tree.map(jnp.abs, moving))
+    terms = stacked((model.moving(energies["neurons"]), energies["connections"]))
+    rounding = 4 * coarsest_eps(xs) * (jnp.sum(jnp.abs(terms)) + products)
+    return jnp.sum(terms), rounding
 
 # %% ../nbs/04_dynamics.qmd #_sums
-def _sums(model: ClampedHAM, xs: States, slopes: States) -> tuple[Collection, Collection]:
+def _sums(model: ClampedHAM, xs: States, slopes: States) -> tuple[Array, Array]:
     """For each layer, over what is free, the sums of the squared slopes and of 1 + x^2."""
     ones, xs, slopes = map(model.free, (jax.tree.map(jnp.ones_like, xs), xs, slopes))
     scale = lambda one, x: jnp.sum(widen(one) + widen(x) ** 2)
-    return map_named(lambda g: jnp.sum(widen(g) ** 2), slopes), map_named(scale, ones, xs)
+    squares = map_named(lambda g: jnp.sum(widen(g) ** 2), slopes)
+    return stacked(squares), stacked(map_named(scale, ones, xs))
 
 # %% ../nbs/04_dynamics.qmd #_evaluate
+@jax.jit
 def _evaluate(model: ClampedHAM, xs: States) -> Point:
     """One evaluation of the energy gradient."""
     xs = settled(model, model.eliminated, xs)
     xhats = layer_activations(model.ham, xs)
     slopes, energies = jax.grad(partial(_energies, model.ham), has_aux=True)(xhats, xs)
     slopes = model.at_rest(slopes)
+    vectors = map(pack, (xs, xhats, slopes, model.velocity(slopes)))
+    terms = stacked(energies["neurons"]), stacked(energies["connections"])
     height, sums = _height(model, energies, xhats, xs), _sums(model, xs, slopes)
-    return Point(xs, xhats, slopes, model.velocity(slopes), energies, *height, *sums)
+    return Point(*vectors, *terms, *height, *sums)
 
 # %% ../nbs/04_dynamics.qmd #_is_finite
 def _is_finite(point: Point) -> Bool[Array, " numbers"]:
-    """Whether numbers are finite: states and activations of layers, energies, slopes."""
-    layers = point.scales, point.xhats
-    energies = point.energies["connections"], point.energies["neurons"]
-    parts = jax.tree.leaves([*layers, *energies, point.squares])
-    return jnp.stack([jnp.all(jnp.isfinite(a)) for a in parts])
+    """Whether the states, energies and slopes of layers and energies of connections are finite."""
+    parts = point.scales, point.neurons, point.squares, point.connections
+    return jnp.concatenate([jnp.isfinite(a) for a in parts])
 
 
 def _norm(point: Point) -> Float[Array, ""]:
     """The Euclidean norm of the free slopes; its own slope at zero is zero."""
-    square = reduce(jnp.add, jax.tree.leaves(point.squares))
+    square = jnp.sum(point.squares)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), square)
 
 
 def _at_rest(point: Point, tol: Array) -> Bool[Array, ""]:
     """Whether all that is free is at rest."""
-    rests = lambda square, scale: square <= tol.astype(scale.dtype) ** 2 * scale
-    layers = map_named(rests, point.squares, point.scales)
-    return reduce(jnp.logical_and, jax.tree.leaves(layers))
+    return jnp.all(point.squares <= tol.astype(point.scales.dtype) ** 2 * point.scales)
 
 # %% ../nbs/04_dynamics.qmd #AbstractSolver
 class AbstractSolver(eqx.Module):
@@ -211,8 +214,8 @@ class _Way(eqx.Module):
 
     point: Point  # where it begins
     trial: Point  # where it ends
-    dx: States
-    dxhat: States
+    dx: Packed
+    dxhat: Packed
     promise: Array  # <g, dxhat> at its beginning, negative where it leads down
     end: Array  # <g, dxhat> at its end
 
@@ -229,11 +232,18 @@ def _how_far(ham: HAM, way: _Way, dt: Array) -> tuple[Array, Array]:
     """The steps that the curvature wants, in the metric of Lagrangians and of states."""
     taus = [layer.tau for _, layer in items(ham.neurons)]
     y_per_tau = jax.tree.map(jnp.subtract, way.point.velocity, way.trial.velocity)
-    y = map_named(lambda layer, a: layer.tau * a, ham.neurons, y_per_tau)  # of the free
-    _, Hy = jax.jvp(partial(layer_activations, ham), (way.trial.xs,), (y,))
+    y = _times_tau(ham, y_per_tau)  # of the free
+    activations = lambda xs: pack(layer_activations(ham, xs.unpack()))
+    _, Hy = jax.jvp(activations, (way.trial.xs,), (y,))
     plain = _quotient(dot(way.dx, y), dot(y_per_tau, y), dt, min(taus))
     natural = _quotient(way.end - way.promise, dot(y_per_tau, Hy), dt, plain)
     return jnp.minimum(natural, 10 * max(taus)), jnp.minimum(plain, 10 * max(taus))
+
+
+def _times_tau(ham: HAM, velocity: Packed) -> Packed:
+    """The velocity of each layer, times its time constant."""
+    times = lambda layer, v: layer.tau * v
+    return pack(map_named(times, ham.neurons, velocity.unpack()))
 
 # %% ../nbs/04_dynamics.qmd #_quotient
 def _quotient(a: Array, b: Array, dt: Array, flat: Array | float) -> Array:
@@ -283,11 +293,11 @@ def _steepness(point: Point) -> Array:
 def _is_blurred(ham: HAM, way: _Way) -> Array:
     """Whether the products of the slopes with the way are below their own rounding."""
 
-    def both(of: Callable[[Point], States]) -> States:
+    def both(of: Callable[[Point], Packed]) -> Packed:
         add = lambda a, b: jnp.abs(widen(a)) + jnp.abs(widen(b))
         return jax.tree.map(add, of(way.point), of(way.trial))
 
-    free = lambda p: map_named(lambda layer, v: layer.tau * v, ham.neurons, p.velocity)
+    free = lambda p: _times_tau(ham, p.velocity)
     size = dot(both(free), both(lambda p: p.xhats))
     size += dot(both(lambda p: p.xs), jax.tree.map(jnp.abs, way.dxhat))
     return jnp.abs(way.promise) + jnp.abs(way.end) <= 4 * coarsest_eps(way.point.xs) * size
@@ -402,8 +412,8 @@ class _Run(eqx.Module):
     dt: Array  # the size of the step to try next
     memory: PyTree  # of the solver
     outcome: Array
-    taken: Array  # steps
-    tried: Array  # steps, with those that were taken back
+    steps: Array  # that were taken
+    evaluations: Array  # one at the start, and one for each step that was tried
     is_finite: Array  # the numbers of the last step that was tried
     trace: PyTree  # what was recorded: energies, and states by name
 
@@ -423,60 +433,73 @@ def _iterate(
     """One sample, from the states `xs` to its end."""
 
     def advance(run: _Run) -> _Run:
-        trial = _evaluate(model, _moved(run.point, run.dt))
-        verdict = solver.judge(model.ham, run.point, trial, run.dt, run.memory)
+        trial = _evaluate(model, _moved(run.point, run.dt).unpack())
         is_finite = _is_finite(trial)
-        accept = _decided(verdict.accept & jnp.all(is_finite), run.tried)
+        verdict = judged(run, trial, jnp.all(is_finite))
+        accept = _decided(verdict.accept, run.evaluations)
         point = jax.tree.map(partial(jnp.where, accept), trial, run.point)
-        dt, outcome = verdict.dt.astype(run.dt.dtype), arrived(verdict.outcome, point)
-        taken, tried = run.taken + accept.astype(jnp.int32), run.tried + 1
-        trace = _recorded(plan, run.trace, point, taken)
-        return _Run(point, dt, verdict.memory, outcome, taken, tried, is_finite, trace)
+        rests = (verdict.outcome == Outcome.RUNNING) & _at_rest(point, tol)
+        outcome = jnp.where(rests, jnp.int32(Outcome.CONVERGED), verdict.outcome)
+        steps, evaluations = run.steps + accept.astype(jnp.int32), run.evaluations + 1
+        trace = _recorded(plan, run.trace, point, steps)
+        rest = outcome, steps, evaluations, is_finite, trace
+        return _Run(point, verdict.dt, verdict.memory, *rest)
 
-    def arrived(outcome: Array | int, point: Point) -> Array:
-        outcome = jnp.asarray(outcome, jnp.int32)
-        rests = (outcome == Outcome.RUNNING) & _at_rest(point, tol)
-        return jnp.where(rests, jnp.int32(Outcome.CONVERGED), outcome)
+    def judged(run: _Run, trial: Point, finite: Array) -> Verdict:
+        failed = _first((~finite, Outcome.NOT_FINITE))
+        start = Verdict(jnp.asarray(True), *solver.init(model.ham, trial), failed)
+        step = solver.judge(model.ham, run.point, trial, run.dt, run.memory)
+        dt, outcome = step.dt.astype(start.dt.dtype), jnp.asarray(step.outcome, jnp.int32)
+        step = Verdict(step.accept & finite, dt, step.memory, outcome)
+        return jax.tree.map(partial(jnp.where, run.evaluations == 0), start, step)
 
-    point, zero = _evaluate(model, xs), jnp.int32(0)
-    is_finite, trace = _is_finite(point), _recorded(plan, None, point, zero)
-    outcome = arrived(_first((~jnp.all(is_finite), Outcome.NOT_FINITE)), point)
-    dt, memory = solver.init(model.ham, point)
-    start = _Run(point, dt, memory, outcome, zero, zero, is_finite, trace)
-    going = lambda run: (run.outcome == Outcome.RUNNING) & (run.tried < plan.steps)
+    blank = _blank(model, xs)
+    dt, memory = solver.init(model.ham, blank)
+    counts = jnp.int32(Outcome.RUNNING), jnp.int32(-1), jnp.int32(0)
+    rest = *counts, _is_finite(blank), _recorded(plan, None, blank, counts[1])
+    start = _Run(blank, jnp.zeros_like(dt), memory, *rest)
+    going = lambda run: (run.outcome == Outcome.RUNNING) & (run.evaluations <= plan.steps)
     if plan.gradient == "unrolled":
-        return unroll(plan.steps, going, advance, start)
+        return unroll(plan.steps + 1, going, advance, start)
     return lax.while_loop(going, advance, start)
 
 
-def _moved(point: Point, dt: Array) -> States:
+def _blank(model: ClampedHAM, xs: States) -> Point:
+    """The states `xs`, standing still, and nothing known there."""
+    known = jax.eval_shape(_evaluate, model, xs)
+    blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), known)
+    return dataclasses.replace(blank, xs=pack(xs))
+
+
+def _moved(point: Point, dt: Array) -> Packed:
     """The states after a step of size `dt`."""
-    return map_named(lambda x, v: x + dt.astype(x.dtype) * v, point.xs, point.velocity)
+    move = lambda x, v: x + dt.astype(x.dtype) * v
+    return jax.tree.map(move, point.xs, point.velocity)
 
 # %% ../nbs/04_dynamics.qmd #_decided
-def _decided(accept: Bool[Array, ""], tried: Array) -> Bool[Array, ""]:
+def _decided(accept: Bool[Array, ""], evaluations: Array) -> Bool[Array, ""]:
     """`accept`, as one value for all that depends on it."""
     once = lambda loop: (loop[0] + 1, accept)
-    start = jnp.minimum(tried, 0), ~accept
+    start = jnp.minimum(evaluations, 0), ~accept
     return lax.while_loop(lambda loop: loop[0] <= 0, once, start)[1]
 
 # %% ../nbs/04_dynamics.qmd #_recorded
-def _recorded(plan: _Plan, trace: PyTree, point: Point, taken: Array) -> PyTree:
-    """The energies and states of a `trace`, from the step `taken` on those of `point`."""
+def _recorded(plan: _Plan, trace: PyTree, point: Point, steps: Array) -> PyTree:
+    """The energies and states of a `trace`, after so many `steps` those of `point`."""
     if plan.names is None:
         return None
-    xs = dict(items(point.xs))
+    xs = dict(items(point.xs.unpack()))
     now = _energy(point), {name: xs[name] for name in plan.names}
     if trace is None:
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(plan.at), *a.shape)), now)
-    later = jnp.asarray(plan.at, jnp.int32) >= taken
+    later = jnp.asarray(plan.at, jnp.int32) >= steps
     write = lambda a, room: jnp.where(later.reshape(-1, *[1] * a.ndim), a[None], room)
     return jax.tree.map(write, now, trace)
 
 
 def _energy(point: Point) -> Float[Array, ""]:
     """The total energy."""
-    return reduce(jnp.add, jax.tree.leaves(point.energies))
+    return jnp.sum(point.neurons) + jnp.sum(point.connections)
 
 # %% ../nbs/04_dynamics.qmd #_fixed_point
 def _fixed_point(
@@ -488,7 +511,7 @@ def _fixed_point(
         return _iterate(*inputs, plan)
     run = lax.stop_gradient(_iterate(*lax.stop_gradient(inputs), plan))
     trace = without_derivative(run.trace, (model, xs))
-    end = as_root(run.point.xs, model, xs, run.outcome == Outcome.CONVERGED)
+    end = as_root(run.point.xs.unpack(), model, xs, run.outcome == Outcome.CONVERGED)
     point = known(_evaluate, run.point, model, end)
     return dataclasses.replace(run, point=point, trace=trace)
 
@@ -497,23 +520,24 @@ def _finish(model: ClampedHAM, run: _Run) -> Retrieval:
     """What one wants to know of the end of a sample."""
     point, running = run.point, run.outcome == Outcome.RUNNING
     outcome = jnp.where(running, jnp.int32(Outcome.OUT_OF_STEPS), run.outcome)
-    ends = _energy(point), _norm(point), run.taken, run.tried + 1, outcome
+    ends = _energy(point), _norm(point), run.steps, run.evaluations, outcome
     where = _origin(model.ham, run.is_finite | (outcome != Outcome.NOT_FINITE))
     names = tuple(name for _, name in model.ham.connections), model.eliminated
-    return Retrieval(point.xs, point.xhats, *ends, *where, None, *names)
+    states = point.xs.unpack(), point.xhats.unpack()
+    return Retrieval(*states, *ends, *where, None, *names)
 
 # %% ../nbs/04_dynamics.qmd #_origin
 def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
     """The first layer that is not finite, or -1, and the connections it may come from."""
     names = [name for name, _ in items(ham.neurons)]
     joined = [layers for layers, _ in ham.connections]
-    xs, xhats, others = jnp.split(~is_finite, [len(names), 2 * len(names)])
-    energies, neurons, slopes = jnp.split(others, [len(joined), len(joined) + len(names)])
+    ends = [len(names), 2 * len(names), 3 * len(names)]
+    xs, neurons, slopes, energies = jnp.split(~is_finite, ends)
     apart = np.array([[name not in layers for name in names] for layers in joined], bool)
     hit = jnp.all(slopes[None] | apart.reshape(-1, len(names)), axis=1)
-    inside = jnp.any(xs | xhats)
+    inside = jnp.any(xs | neurons)
     suspects = ~inside & jnp.where(jnp.any(energies), energies, hit)
-    causes = jnp.stack([xs, xhats, neurons | (slopes & ~jnp.any(suspects))])
+    causes = jnp.stack([xs, neurons, slopes & ~jnp.any(suspects)])
     first = jnp.argmax(jnp.ravel(causes)) % len(names)
     return jnp.where(jnp.any(causes), first, -1).astype(jnp.int32), suspects
 
