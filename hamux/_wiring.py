@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['T', 'Name', 'Collection', 'States', 'Connection', 'items', 'map_named', 'split_key', 'find', 'as_name', 'Hypergraph',
            'EnergyTree', 'as_collection', 'as_connections', 'as_connection', 'draw', 'is_ready', 'draws_nothing',
-           'check_ready', 'initial_state', 'as_like', 'as_states', 'check_state', 'check_batch', 'Packed', 'pack']
+           'check_ready', 'initial_state', 'as_like', 'as_states', 'check_state', 'check_batch']
 
 # %% ../nbs/92_wiring.qmd #imports
-import math
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import lru_cache
@@ -223,28 +222,3 @@ def check_batch(name: str, *arrays: Array) -> None:
     sizes = sorted({jnp.shape(a)[0] for a in arrays})
     if len(sizes) > 1:
         raise ValueError(f"{name} must have one batch size, got {sizes}.")
-
-# %% ../nbs/92_wiring.qmd #Packed
-class Packed(eqx.Module):
-    """The states of all layers, end to end."""
-
-    vectors: tuple[Array, ...]  # one for each type
-    layers: tuple = eqx.field(static=True)  # name, shape and vector of each
-    listed: bool = eqx.field(static=True)  # whether the names are positions in a list
-
-    def unpack(self) -> States:
-        """The states of each layer."""
-        states, ends = {}, [0] * len(self.vectors)
-        for name, shape, at in self.layers:
-            start, ends[at] = ends[at], ends[at] + math.prod(shape)
-            states[name] = jnp.reshape(self.vectors[at][start : ends[at]], shape)
-        return list(states.values()) if self.listed else states
-
-
-def pack(states: States) -> Packed:
-    """The states of all layers in one piece."""
-    types = list(dict.fromkeys(x.dtype for _, x in items(states)))
-    layers = tuple((name, x.shape, types.index(x.dtype)) for name, x in items(states))
-    alike = ([x.ravel() for _, x in items(states) if x.dtype == t] for t in types)
-    vectors = tuple(map(jnp.concatenate, alike))
-    return Packed(vectors, layers, isinstance(states, list))

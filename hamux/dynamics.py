@@ -29,8 +29,7 @@ from ._elimination import eliminable, settled
 from ._energy import energy_tree, layer_activations
 from ._implicit import as_root, known, unroll, without_derivative
 from ._numerics import coarsest_eps, dot, stacked, widen
-from ._wiring import Collection, EnergyTree, Name, Packed, States, as_name, find
-from ._wiring import items, map_named, pack
+from ._wiring import Collection, Name, States, as_name, find, items, map_named
 from .core import HAM, VectorizedHAM
 from .lagrangians import RealScalarLike
 
@@ -55,10 +54,10 @@ def _step(ham: AnyHAM, held: Held, xs: States, dt: Array) -> States:
 class Point(eqx.Module):
     """A place in the landscape of a memory, and what is known there."""
 
-    xs: Packed
-    xhats: Packed
-    slopes: Packed  # dE/dxhat, also of what is held
-    velocity: Packed  # -dE/dxhat / tau, and zero where the state is held
+    xs: States
+    xhats: States
+    slopes: States  # dE/dxhat, also of what is held
+    velocity: States  # -dE/dxhat / tau, and zero where the state is held
     neurons: Float[Array, " layers"]  # the energy of each layer
     connections: Float[Array, " connections"]  # the energy of each connection
     height: Float[Array, ""]  # the energy without that of layers that are held as a whole
@@ -67,21 +66,20 @@ class Point(eqx.Module):
     scales: Float[Array, " layers"]  # the sum of 1 + x^2 over what is free of it
 
 # %% ../nbs/04_dynamics.qmd #_energies
-def _energies(ham: HAM, xhats: States, xs: States) -> tuple[Array, EnergyTree]:
+def _energies(ham: HAM, xhats: States, xs: States) -> tuple[Array, dict[str, Collection]]:
     """The total energy, and what adds up to it."""
     terms = jax.tree.map(widen, energy_tree(ham, xhats, xs))
     return reduce(jnp.add, jax.tree.leaves(terms)), terms
 
 # %% ../nbs/04_dynamics.qmd #_height
 def _height(
-    model: ClampedHAM, energies: EnergyTree, xhats: States, xs: States
+    model: ClampedHAM, energies: dict[str, Collection], xhats: States, xs: States
 ) -> tuple[Array, Array]:
     """The energy of all that can change, and by how much rounding may have moved it."""
-    moving = pack(model.moving(xhats)), pack(xs)
-    products = dot(*jax.tree.map(jnp.abs, moving))
+    products = map_named(lambda *pair: dot(*map(jnp.abs, pair)), xhats, xs)
     terms = stacked((model.moving(energies["neurons"]), energies["connections"]))
-    rounding = 4 * coarsest_eps(xs) * (jnp.sum(jnp.abs(terms)) + products)
-    return jnp.sum(terms), rounding
+    sizes = jnp.sum(jnp.abs(terms)) + jnp.sum(stacked(model.moving(products)))
+    return jnp.sum(terms), 4 * coarsest_eps(xs) * sizes
 
 # %% ../nbs/04_dynamics.qmd #_sums
 def _sums(model: ClampedHAM, xs: States, slopes: States) -> tuple[Array, Array]:
@@ -99,10 +97,10 @@ def _evaluate(model: ClampedHAM, xs: States) -> Point:
     xhats = layer_activations(model.ham, xs)
     slopes, energies = jax.grad(partial(_energies, model.ham), has_aux=True)(xhats, xs)
     slopes = model.at_rest(slopes)
-    vectors = map(pack, (xs, xhats, slopes, model.velocity(slopes)))
+    states = xs, xhats, slopes, model.velocity(slopes)
     terms = stacked(energies["neurons"]), stacked(energies["connections"])
     height, sums = _height(model, energies, xhats, xs), _sums(model, xs, slopes)
-    return Point(*vectors, *terms, *height, *sums)
+    return Point(*states, *terms, *height, *sums)
 
 # %% ../nbs/04_dynamics.qmd #_is_finite
 def _is_finite(point: Point) -> Bool[Array, " numbers"]:
@@ -214,8 +212,8 @@ class _Way(eqx.Module):
 
     point: Point  # where it begins
     trial: Point  # where it ends
-    dx: Packed
-    dxhat: Packed
+    dx: States
+    dxhat: States
     promise: Array  # <g, dxhat> at its beginning, negative where it leads down
     end: Array  # <g, dxhat> at its end
 
@@ -232,18 +230,11 @@ def _how_far(ham: HAM, way: _Way, dt: Array) -> tuple[Array, Array]:
     """The steps that the curvature wants, in the metric of Lagrangians and of states."""
     taus = [layer.tau for _, layer in items(ham.neurons)]
     y_per_tau = jax.tree.map(jnp.subtract, way.point.velocity, way.trial.velocity)
-    y = _times_tau(ham, y_per_tau)  # of the free
-    activations = lambda xs: pack(layer_activations(ham, xs.unpack()))
-    _, Hy = jax.jvp(activations, (way.trial.xs,), (y,))
+    y = map_named(lambda layer, a: layer.tau * a, ham.neurons, y_per_tau)  # of the free
+    _, Hy = jax.jvp(partial(layer_activations, ham), (way.trial.xs,), (y,))
     plain = _quotient(dot(way.dx, y), dot(y_per_tau, y), dt, min(taus))
     natural = _quotient(way.end - way.promise, dot(y_per_tau, Hy), dt, plain)
     return jnp.minimum(natural, 10 * max(taus)), jnp.minimum(plain, 10 * max(taus))
-
-
-def _times_tau(ham: HAM, velocity: Packed) -> Packed:
-    """The velocity of each layer, times its time constant."""
-    times = lambda layer, v: layer.tau * v
-    return pack(map_named(times, ham.neurons, velocity.unpack()))
 
 # %% ../nbs/04_dynamics.qmd #_quotient
 def _quotient(a: Array, b: Array, dt: Array, flat: Array | float) -> Array:
@@ -293,11 +284,11 @@ def _steepness(point: Point) -> Array:
 def _is_blurred(ham: HAM, way: _Way) -> Array:
     """Whether the products of the slopes with the way are below their own rounding."""
 
-    def both(of: Callable[[Point], Packed]) -> Packed:
+    def both(of: Callable[[Point], States]) -> States:
         add = lambda a, b: jnp.abs(widen(a)) + jnp.abs(widen(b))
         return jax.tree.map(add, of(way.point), of(way.trial))
 
-    free = lambda p: _times_tau(ham, p.velocity)
+    free = lambda p: map_named(lambda layer, v: layer.tau * v, ham.neurons, p.velocity)
     size = dot(both(free), both(lambda p: p.xhats))
     size += dot(both(lambda p: p.xs), jax.tree.map(jnp.abs, way.dxhat))
     return jnp.abs(way.promise) + jnp.abs(way.end) <= 4 * coarsest_eps(way.point.xs) * size
@@ -433,7 +424,7 @@ def _iterate(
     """One sample, from the states `xs` to its end."""
 
     def advance(run: _Run) -> _Run:
-        trial = _evaluate(model, _moved(run.point, run.dt).unpack())
+        trial = _evaluate(model, _moved(run.point, run.dt))
         is_finite = _is_finite(trial)
         verdict = judged(run, trial, jnp.all(is_finite))
         accept = _decided(verdict.accept, run.evaluations)
@@ -468,10 +459,10 @@ def _blank(model: ClampedHAM, xs: States) -> Point:
     """The states `xs`, standing still, and nothing known there."""
     known = jax.eval_shape(_evaluate, model, xs)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), known)
-    return dataclasses.replace(blank, xs=pack(xs))
+    return dataclasses.replace(blank, xs=xs)
 
 
-def _moved(point: Point, dt: Array) -> Packed:
+def _moved(point: Point, dt: Array) -> States:
     """The states after a step of size `dt`."""
     move = lambda x, v: x + dt.astype(x.dtype) * v
     return jax.tree.map(move, point.xs, point.velocity)
@@ -488,7 +479,7 @@ def _recorded(plan: _Plan, trace: PyTree, point: Point, steps: Array) -> PyTree:
     """The energies and states of a `trace`, after so many `steps` those of `point`."""
     if plan.names is None:
         return None
-    xs = dict(items(point.xs.unpack()))
+    xs = dict(items(point.xs))
     now = _energy(point), {name: xs[name] for name in plan.names}
     if trace is None:
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(plan.at), *a.shape)), now)
@@ -511,7 +502,7 @@ def _fixed_point(
         return _iterate(*inputs, plan)
     run = lax.stop_gradient(_iterate(*lax.stop_gradient(inputs), plan))
     trace = without_derivative(run.trace, (model, xs))
-    end = as_root(run.point.xs.unpack(), model, xs, run.outcome == Outcome.CONVERGED)
+    end = as_root(run.point.xs, model, xs, run.outcome == Outcome.CONVERGED)
     point = known(_evaluate, run.point, model, end)
     return dataclasses.replace(run, point=point, trace=trace)
 
@@ -523,7 +514,7 @@ def _finish(model: ClampedHAM, run: _Run) -> Retrieval:
     ends = _energy(point), _norm(point), run.steps, run.evaluations, outcome
     where = _origin(model.ham, run.is_finite | (outcome != Outcome.NOT_FINITE))
     names = tuple(name for _, name in model.ham.connections), model.eliminated
-    states = point.xs.unpack(), point.xhats.unpack()
+    states = point.xs, point.xhats
     return Retrieval(*states, *ends, *where, None, *names)
 
 # %% ../nbs/04_dynamics.qmd #_origin
