@@ -124,7 +124,8 @@ class AbstractSolver(eqx.Module):
     """How long the steps of a retrieval are, and which of them are taken.
 
     All of it happens in a compiled program: use `jnp.where` in place of `if`, and keep
-    types and shapes from one step to the next.
+    types and shapes from one step to the next. At the start `judge` is computed as well,
+    with zeros for all that is not known yet; what it says there is not used.
     """
 
     def eliminated(
@@ -270,15 +271,17 @@ def _zero_of_secant(promise: Array, end: Array) -> Array:
     return jnp.where(turns, promise / jnp.where(turns, promise - end, 1), 0)
 
 # %% ../nbs/04_dynamics.qmd #_by_slopes
-def _by_slopes(way: _Way, blurred: Array) -> Array:
+def _by_slopes(ham: HAM, way: _Way, blurred: Array) -> Array:
     """Whether the slopes say that the energy has fallen, where the energy cannot tell."""
     falls = (way.promise + way.end) / 2 <= 0.1 * jnp.minimum(way.promise, 0)
-    return falls | (blurred & (_steepness(way.trial) <= _steepness(way.point)))
+    shorter = _steepness(ham, way.trial) <= _steepness(ham, way.point)
+    return falls | (blurred & shorter)
 
 
-def _steepness(point: Point) -> Array:
+def _steepness(ham: HAM, point: Point) -> Array:
     """The squared norm of the free slopes, in the metric of the time constants."""
-    return -dot(point.velocity, point.slopes)
+    taus = [layer.tau for _, layer in items(ham.neurons)]
+    return jnp.sum(point.squares / jnp.array(taus, point.squares.dtype))
 
 # %% ../nbs/04_dynamics.qmd #_is_blurred
 def _is_blurred(ham: HAM, way: _Way) -> Array:
@@ -328,11 +331,11 @@ class Descent(AbstractSolver):
         fallen = _never_up(memory, way, rounding)
         level = trial.height <= memory.height + rounding
         finite = jnp.all(_is_finite(trial))
-        accept = finite & (fallen | (level & _by_slopes(way, blurred)))
+        accept = finite & (fallen | (level & _by_slopes(ham, way, blurred)))
 
         natural, plain = _how_far(ham, way, dt)
         small = float(jnp.finfo(way.promise.dtype).eps) ** 0.5
-        unfelt = jnp.abs(way.promise) <= small * dt * _steepness(point)
+        unfelt = jnp.abs(way.promise) <= small * dt * _steepness(ham, point)
         if_blurred = jnp.where(unfelt, plain, jnp.minimum(natural, plain))
         longer = jnp.where(blurred, if_blurred, natural)
         part = jnp.where(blurred, plain / dt, _zero_of_secant(way.promise, way.end))
