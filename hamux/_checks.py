@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['as_count', 'is_sequence', 'as_counts', 'as_tau', 'as_number', 'check_floating', 'check_ndim', 'check_key',
-           'energy_shape', 'error_if', 'error_if_jvp']
+           'energy_shape', 'error_if', 'error_if_jvp', 'optional']
 
 # %% ../nbs/91_checks.qmd #imports
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from math import inf
 from operator import index
 from typing import Any
@@ -132,3 +133,14 @@ def error_if(x: Array, failed: Bool[Array, "..."], message: str) -> Array:
 def error_if_jvp(message: str, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """The derivative is that of `x`."""
     return error_if(*primals, message), tangents[0]
+
+# %% ../nbs/91_checks.qmd #optional
+def optional(module: str, extra: str) -> Any:
+    """A module of this `extra`."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        raise ModuleNotFoundError(
+            f'this needs {package}: pip install "hamux[{extra}]"'
+        ) from error

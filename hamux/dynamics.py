@@ -8,11 +8,12 @@ __all__ = ['step', 'Point', 'AbstractSolver', 'Outcome', 'Verdict', 'Euler', 'De
 # %% ../nbs/04_dynamics.qmd #imports
 import dataclasses
 import textwrap
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -22,7 +23,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ._checks import as_count, as_counts, as_number
+from ._checks import as_count, as_counts, as_number, optional
 from ._clamping import AnyHAM, Clamped, ClampedHAM, Held, as_arrays, as_held
 from ._elimination import Given, as_eliminate, as_given, check_eliminable, completed
 from ._elimination import eliminable, settled
@@ -415,16 +416,27 @@ class _Run(eqx.Module):
 class _Plan(eqx.Module):
     """What is the same for every sample."""
 
+    solver: AbstractSolver
+    tol: Array
     steps: int = eqx.field(static=True)
     names: tuple[Name, ...] | None = eqx.field(static=True)  # to record, or no trace
     at: tuple[int, ...] = eqx.field(static=True)  # steps to record, rising
     gradient: str = eqx.field(static=True)  # "implicit" or "unrolled"
 
+# %% ../nbs/04_dynamics.qmd #_start
+def _start(model: ClampedHAM, xs: States, plan: _Plan) -> _Run:
+    """One sample at the states `xs`, before anything is evaluated."""
+    known = jax.eval_shape(_evaluate, model, xs)
+    blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), known)
+    blank = dataclasses.replace(blank, xs=xs)
+    dt, memory = plan.solver.init(model.ham, blank)
+    counts = jnp.int32(Outcome.RUNNING), jnp.int32(-1), jnp.int32(0)
+    rest = *counts, _is_finite(blank), _recorded(plan, None, blank, counts[1])
+    return _Run(blank, jnp.zeros_like(dt), memory, *rest)
+
 # %% ../nbs/04_dynamics.qmd #_iterate
-def _iterate(
-    model: ClampedHAM, xs: States, solver: AbstractSolver, tol: Array, plan: _Plan
-) -> _Run:
-    """One sample, from the states `xs` to its end."""
+def _iterate(model: ClampedHAM, run: _Run, plan: _Plan, until: Array | int) -> _Run:
+    """One sample, from where it is to its end, or `until` so many steps have been tried."""
 
     def advance(run: _Run) -> _Run:
         trial = _evaluate(model, _moved(run.point, run.dt))
@@ -432,7 +444,7 @@ def _iterate(
         verdict = judged(run, trial, jnp.all(is_finite))
         accept = _decided(verdict.accept, run.evaluations)
         point = jax.tree.map(partial(jnp.where, accept), trial, run.point)
-        rests = (verdict.outcome == Outcome.RUNNING) & _at_rest(point, tol)
+        rests = (verdict.outcome == Outcome.RUNNING) & _at_rest(point, plan.tol)
         outcome = jnp.where(rests, jnp.int32(Outcome.CONVERGED), verdict.outcome)
         steps, evaluations = run.steps + accept.astype(jnp.int32), run.evaluations + 1
         trace = _recorded(plan, run.trace, point, steps)
@@ -441,28 +453,16 @@ def _iterate(
 
     def judged(run: _Run, trial: Point, finite: Array) -> Verdict:
         failed = _first((~finite, Outcome.NOT_FINITE))
-        start = Verdict(jnp.asarray(True), *solver.init(model.ham, trial), failed)
-        step = solver.judge(model.ham, run.point, trial, run.dt, run.memory)
+        start = Verdict(jnp.asarray(True), *plan.solver.init(model.ham, trial), failed)
+        step = plan.solver.judge(model.ham, run.point, trial, run.dt, run.memory)
         dt, outcome = step.dt.astype(start.dt.dtype), jnp.asarray(step.outcome, jnp.int32)
         step = Verdict(step.accept & finite, dt, step.memory, outcome)
         return jax.tree.map(partial(jnp.where, run.evaluations == 0), start, step)
 
-    blank = _blank(model, xs)
-    dt, memory = solver.init(model.ham, blank)
-    counts = jnp.int32(Outcome.RUNNING), jnp.int32(-1), jnp.int32(0)
-    rest = *counts, _is_finite(blank), _recorded(plan, None, blank, counts[1])
-    start = _Run(blank, jnp.zeros_like(dt), memory, *rest)
-    going = lambda run: (run.outcome == Outcome.RUNNING) & (run.evaluations <= plan.steps)
+    going = lambda run: (run.outcome == Outcome.RUNNING) & (run.evaluations <= until)
     if plan.gradient == "unrolled":
-        return unroll(plan.steps + 1, going, advance, start)
-    return lax.while_loop(going, advance, start)
-
-
-def _blank(model: ClampedHAM, xs: States) -> Point:
-    """The states `xs`, standing still, and nothing known there."""
-    known = jax.eval_shape(_evaluate, model, xs)
-    blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), known)
-    return dataclasses.replace(blank, xs=xs)
+        return unroll(plan.steps + 1, going, advance, run)
+    return lax.while_loop(going, advance, run)
 
 
 def _moved(point: Point, dt: Array) -> States:
@@ -496,14 +496,12 @@ def _energy(point: Point) -> Float[Array, ""]:
     return jnp.sum(point.neurons) + jnp.sum(point.connections)
 
 # %% ../nbs/04_dynamics.qmd #_fixed_point
-def _fixed_point(
-    model: ClampedHAM, xs: States, solver: AbstractSolver, tol: Array, plan: _Plan
-) -> _Run:
+def _fixed_point(model: ClampedHAM, xs: States, plan: _Plan) -> _Run:
     """One sample, from the states `xs` to its end, with the gradient that is wanted."""
-    inputs = model, xs, solver, tol
+    inputs = model, _start(model, xs, plan), plan
     if plan.gradient == "unrolled":
-        return _iterate(*inputs, plan)
-    run = lax.stop_gradient(_iterate(*lax.stop_gradient(inputs), plan))
+        return _iterate(*inputs, plan.steps)
+    run = lax.stop_gradient(_iterate(*lax.stop_gradient(inputs), plan.steps))
     trace = without_derivative(run.trace, (model, xs))
     end = as_root(run.point.xs, model, xs, run.outcome == Outcome.CONVERGED)
     point = known(_evaluate, run.point, model, end)
@@ -535,31 +533,76 @@ def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
     first = jnp.argmax(jnp.ravel(causes)) % len(names)
     return jnp.where(jnp.any(causes), first, -1).astype(jnp.int32), suspects
 
-# %% ../nbs/04_dynamics.qmd #_retrieve
-@jax.jit
-def _retrieve(
-    ham: AnyHAM,
-    held: Held,
-    xs: Collection[Any],
-    solver: AbstractSolver,
-    tol: Array,
-    plan: _Plan,
-) -> Retrieval:
-    def retrieve_one(held: Held, given: Collection[Any]) -> tuple[Retrieval, PyTree]:
+# %% ../nbs/04_dynamics.qmd #_Start
+_Start: TypeAlias = Collection[Any]  # states, or None for layers that are not given
+
+
+def _for_each(
+    do: Callable, ham: AnyHAM, held: Held, xs: _Start, plan: _Plan, *runs: _Run
+) -> Any:
+    """`do` it to the model of each sample, its states to start from, and its `runs`."""
+
+    def one(held: Held, given: _Start, *runs: _Run) -> Any:
         model = ClampedHAM(ham.unvectorize(), held)
         xs, missing = completed(model, given)
-        names = solver.eliminated(model.ham, xs, missing)
-        model = dataclasses.replace(model, eliminated=names)
-        run = _fixed_point(model, xs, solver, tol, plan)
-        return _finish(model, run), run.trace
+        names = plan.solver.eliminated(model.ham, xs, missing)
+        return do(dataclasses.replace(model, eliminated=names), xs, *runs)
 
     if isinstance(ham, VectorizedHAM):
         has_batch = lambda layer, mask: mask is not None and mask.ndim > len(layer.shape)
         axis = lambda layer, mask: 0 if has_batch(layer, mask) else None
-        retrieve_one = jax.vmap(retrieve_one, (map_named(axis, ham.neurons, held), 0))
-    result, recorded = retrieve_one(held, xs)
+        one = jax.vmap(one, (map_named(axis, ham.neurons, held), 0, *[0] * len(runs)))
+    return one(held, xs, *runs)
+
+# %% ../nbs/04_dynamics.qmd #_retrieve
+@jax.jit
+def _retrieve(ham: AnyHAM, held: Held, xs: _Start, plan: _Plan) -> Retrieval:
+    def do(model: ClampedHAM, xs: States) -> tuple[Retrieval, PyTree]:
+        run = _fixed_point(model, xs, plan)
+        return _finish(model, run), run.trace
+
+    return _with_trace(plan, *_for_each(do, ham, held, xs, plan))
+
+
+def _with_trace(plan: _Plan, result: Retrieval, recorded: PyTree) -> Retrieval:
+    """The result with what was recorded, and when."""
     trace = recorded and Trace(jnp.asarray(plan.at, jnp.int32), *recorded)
     return dataclasses.replace(result, trace=trace)
+
+# %% ../nbs/04_dynamics.qmd #_begin
+@jax.jit
+def _begin(ham: AnyHAM, held: Held, xs: _Start, plan: _Plan) -> _Run:
+    do = lambda model, xs: _start(model, xs, plan)
+    return _for_each(do, ham, held, xs, plan)
+
+
+@jax.jit
+def _go_on(
+    ham: AnyHAM, held: Held, xs: _Start, plan: _Plan, runs: _Run, until: Array
+) -> _Run:
+    do = lambda model, xs, run: _iterate(model, run, plan, until)
+    return _for_each(do, ham, held, xs, plan, runs)
+
+
+@jax.jit
+def _end(ham: AnyHAM, held: Held, xs: _Start, plan: _Plan, runs: _Run) -> Retrieval:
+    do = lambda model, xs, run: (_finish(model, run), run.trace)
+    return _with_trace(plan, *_for_each(do, ham, held, xs, plan, runs))
+
+
+def _watched(ham: AnyHAM, held: Held, xs: _Start, plan: _Plan) -> Retrieval:
+    """What `_retrieve` finds, with a bar that shows how far it is."""
+    inputs = ham, held, xs, dataclasses.replace(plan, gradient="implicit")
+    runs, until, more = _begin(*inputs), -1, 1
+    with optional("tqdm", "examples").tqdm(total=plan.steps, unit=" steps") as bar:
+        while jnp.any(runs.outcome == Outcome.RUNNING) and until < plan.steps:
+            began, until = time.monotonic(), min(until + more, plan.steps)
+            runs = _go_on(*inputs, runs, jnp.int32(until))
+            moving = int(jnp.sum(runs.outcome == Outcome.RUNNING))
+            bar.update(until - bar.n)
+            bar.set_postfix_str(f"{moving} of {runs.outcome.size} samples move")
+            more *= 2 if time.monotonic() - began < 0.2 else 1
+    return _end(*inputs, runs)
 
 # %% ../nbs/04_dynamics.qmd #retrieve
 def retrieve(
@@ -575,6 +618,7 @@ def retrieve(
     key: PRNGKeyArray | None = None,  # for random states to start from
     bs: int | None = None,  # how many of these, for a batch
     gradient: str = "implicit",  # of the fixed point, or "unrolled", of the steps
+    progress: bool = False,  # whether to show a bar; needs tqdm
 ) -> Retrieval:
     """Let the energy of a memory fall until its states are at rest.
 
@@ -597,12 +641,20 @@ def retrieve(
         )
     xs = _as_start(ham, xs, key, bs)
     tol = as_number("tol", coarsest_eps(xs) ** (2 / 3) if tol is None else tol, zero=True)
-    plan = _as_plan(ham, as_count("steps", steps, least=0), trace, at, gradient)
+    steps = as_count("steps", steps, least=0)
+    plan = _Plan(solver, tol, steps, *_as_trace(ham, steps, trace, at), gradient)
     held = as_held(ham, clamped, xs)
     for (name, mask), (_, x) in zip(items(held), items(xs), strict=True):
         if mask is not None and x is None:
             raise ValueError(f"`clamped` holds {name!r}, whose states are not in `xs`.")
-    return _retrieve(ham, held, xs, solver, tol, plan)
+    if not progress:
+        return _retrieve(ham, held, xs, plan)
+    if any(isinstance(a, Tracer) for a in jax.tree.leaves((ham, held, xs, plan))):
+        raise ValueError(
+            "`progress` shows a retrieval while it runs, so it cannot be inside `jax.jit`, "
+            "`jax.vmap` or a gradient."
+        )
+    return _watched(ham, held, xs, plan)
 
 # %% ../nbs/04_dynamics.qmd #_as_start
 def _as_start(
@@ -620,20 +672,19 @@ def _as_start(
     return as_given(ham, xs)
 
 
-def _as_plan(
+def _as_trace(
     ham: AnyHAM,
     steps: int,
     trace: bool | Name | Iterable[Name] | None,
     at: Iterable[int] | None,
-    gradient: str,
-) -> _Plan:
-    """How many steps, and which of them to record."""
+) -> tuple[tuple[Name, ...] | None, tuple[int, ...]]:
+    """The layers and the steps to record; None for no trace."""
     if trace is None or trace is False:
         if at is not None:
             raise ValueError(
                 "`at` names the steps of a `trace`, but none is wanted. Try `trace=True`."
             )
-        return _Plan(steps, None, (), gradient)
+        return None, ()
     if trace is True:
         trace = ()
     elif isinstance(trace, str) or not isinstance(trace, Iterable):
@@ -648,7 +699,7 @@ def _as_plan(
         raise ValueError(
             f"`at` must name steps, from 0 to the last of the {steps} `steps`, got {at}."
         )
-    return _Plan(steps, names, tuple(at), gradient)
+    return names, tuple(at)
 
 # %% ../nbs/04_dynamics.qmd #_in_words
 def _in_words(result: Retrieval) -> str:

@@ -8,7 +8,6 @@ __all__ = ['draw', 'show_images', 'plot_energy', 'animate', 'landscape']
 # %% ../nbs/08_viz.qmd #imports
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from math import ceil, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from ._checks import as_count
+from ._checks import as_count, optional
 from ._clamping import AnyHAM
 from ._energy import energy_tree, layer_activations, total_energy
 from ._parameters import AbstractFunction
@@ -45,21 +44,12 @@ else:  # which a type checker that looks while a program runs need not know
 _BLUE, _ORANGE = "#3b6fa0", "#e07a3f"  # layers and hypersynapses
 
 
-def _optional(module: str) -> Any:
-    """A module of the extra `viz`, imported when it is needed."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        raise ModuleNotFoundError(f'this needs {package}: pip install "hamux[viz]"') from error
-
-
 def _as_axes(ax: Axes | None, width: RealScalarLike, height: RealScalarLike) -> Axes:
     """`ax`, or the only one of a new figure of this size in inches."""
     if ax is None:
-        pyplot = _optional("matplotlib.pyplot")
+        pyplot = optional("matplotlib.pyplot", "viz")
         return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
-    if not isinstance(ax, _optional("matplotlib.axes").Axes):
+    if not isinstance(ax, optional("matplotlib.axes", "viz").Axes):
         raise ValueError(
             f"`ax` must be an `Axes`, as `plt.subplots()` makes, got {type(ax).__name__}."
         )
@@ -85,7 +75,7 @@ def _labels(ham: AnyHAM) -> tuple[list[str], list[str]]:
 # %% ../nbs/08_viz.qmd #_places
 def _places(ham: AnyHAM, bipartite: bool) -> np.ndarray:
     """Where the layers go, and after them the connections."""
-    nx, n = _optional("networkx"), ham.n_neurons
+    nx, n = optional("networkx", "viz"), ham.n_neurons
     number = {name: i for i, (name, _) in enumerate(items(ham.neurons))}
     joined = [[number[layer] for layer in layers] for layers, _ in ham.connections]
     graph = nx.empty_graph(n + len(joined))
@@ -185,7 +175,7 @@ def _lines(ham: AnyHAM) -> Iterable[tuple[int, int, float, str]]:
 
 def _line(ax: Axes, start: np.ndarray, end: np.ndarray, bend: float, style: str) -> None:
     """Draw a line from `start` to `end`."""
-    patches, color = _optional("matplotlib.patches"), "0.55" if style == "-" else _ORANGE
+    patches, color = optional("matplotlib.patches", "viz"), "0.55" if style == "-" else _ORANGE
     path = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 0, "shrinkB": 0}
     look = {"linestyle": style, "color": color, "lw": 1.5, "zorder": 1, "clip_on": False}
     line = patches.FancyArrowPatch(start, end, **path, **look)
@@ -349,7 +339,7 @@ def _movie(states: np.ndarray, view: Callable | None) -> np.ndarray:
 def _film(fig: Figure, show: Callable, frames: Sequence[int], interval: Any) -> FuncAnimation:
     """An animation that a notebook shows, and that is saved, as a GIF."""
 
-    class Film(_optional("matplotlib.animation").FuncAnimation):
+    class Film(optional("matplotlib.animation", "viz").FuncAnimation):
         def save(self, filename: Any, writer: Any = "pillow", **options: Any) -> None:
             super().save(filename, writer, **options)
             if writer == "pillow" and Path(filename).suffix == ".gif":
@@ -365,7 +355,7 @@ def _film(fig: Figure, show: Callable, frames: Sequence[int], interval: Any) -> 
 
 def _share_palette(file: str | Path) -> None:
     """Write a GIF anew, with one palette for all frames."""
-    Image, iterate = _optional("PIL.Image"), _optional("PIL.ImageSequence").Iterator
+    Image, iterate = optional("PIL.Image", "viz"), optional("PIL.ImageSequence", "viz").Iterator
     with Image.open(file) as film:
         both = [(frame.convert("RGB"), frame.info["duration"]) for frame in iterate(film)]
     frames, durations = zip(*both, strict=True)
@@ -393,7 +383,7 @@ def animate(
     movie = _movie(_recorded(trace, as_name(layer), len(steps))[:, at], view)
     columns = ceil(len(movie) ** 0.5) if columns is None else columns
     low, high = _scale(movie, options.pop("vmin", None), options.pop("vmax", None))
-    figure: Figure = fig or _optional("matplotlib.figure").Figure((7, 3), layout="constrained")
+    figure: Figure = fig or optional("matplotlib.figure", "viz").Figure((7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     show_images(movie[:, 0], left, columns=columns, vmin=low, vmax=high, **options)
     right.plot(steps, energies.T, color="0.85", lw=1)

@@ -154,8 +154,8 @@ the step size stale: test_descent_finds_every_rest
 + dt + 0 * longer
 
 never at rest: test_a_converged_state_is_a_fixed_point
-- square <= tol.astype
-+ square < -tol.astype
+- jnp.all(point.squares <= tol.astype
++ jnp.all(point.squares < -tol.astype
 
 step sizes differentiated: test_an_unrolled_gradient_is_that_of_the_steps_that_were_taken
 - ham, point, trial = lax.stop_gradient((ham, point, trial))

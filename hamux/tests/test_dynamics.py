@@ -17,7 +17,8 @@ __all__ = ['ALL_KINDS', 'HYPERGRAPHS', 'Tensor', 'hypergraph', 'traced', 'two_la
            'test_what_is_not_finite_is_found', 'test_a_hypersynapse_whose_energy_or_slope_is_not_finite_is_named',
            'test_a_step_that_is_not_finite_is_not_taken', 'test_weak_types_are_not_traced_again',
            'test_masks_of_a_batch_have_its_size', 'test_results_in_words', 'test_rest_at_the_start_is_told',
-           'test_no_trace_needs_no_room', 'test_a_solver_of_ones_own', 'test_where_to_start',
+           'test_no_trace_needs_no_room', 'test_a_watched_retrieval_finds_the_same',
+           'test_progress_ends_with_the_steps', 'test_a_solver_of_ones_own', 'test_where_to_start',
            'test_retrieve_refuses_what_cannot_work', 'test_euler_refuses_a_step_size']
 
 # %% ../../nbs/tests/dynamics.qmd #imports
@@ -519,6 +520,28 @@ def test_rest_at_the_start_is_told():
 def test_no_trace_needs_no_room():
     ham = two_layers()
     assert hmx.retrieve(ham, like(1, ham.init_states()), steps=10**9).converged
+
+
+@pytest.mark.parametrize("settings", [{}, {"trace": "v", "at": (0, 3, 40)}, {"gradient": "unrolled"}])
+def test_a_watched_retrieval_finds_the_same(settings, capsys):
+    ham = two_layers()
+    xs, clamped = ham.init_states(6, key=jax.random.key(1)), {"v": jnp.arange(36).reshape(6, 6) % 7 == 0}
+    settings |= {"steps": 40, "clamped": clamped}
+    watched = hmx.retrieve(ham.vectorize(), xs, **settings, progress=True)
+    assert eqx.tree_equal(watched, hmx.retrieve(ham.vectorize(), xs, **settings))
+    bar = capsys.readouterr().err.split("\r")
+    assert len(bar) > 3 and f"{jnp.sum(watched.outcome == Outcome.OUT_OF_STEPS)} of 6 samples move" in bar[-1]
+
+
+def test_progress_ends_with_the_steps(capsys):
+    ham = two_layers()
+    watched = hmx.retrieve(ham, like(1, ham.init_states()), solver=hmx.Euler(1e-4), steps=5, progress=True)
+    assert (watched.outcome, watched.steps, watched.evaluations) == (Outcome.OUT_OF_STEPS, 5, 6)
+    assert "| 5/5 " in (bar := capsys.readouterr().err) and "1 of 1 samples move" in bar
+    none = hmx.retrieve(ham, like(1, ham.init_states()), steps=0, progress=True)
+    assert (none.outcome, none.steps, none.evaluations) == (Outcome.OUT_OF_STEPS, 0, 1)
+    with pytest.raises(ValueError, match="it cannot be inside `jax.jit`"):
+        jax.jit(lambda xs: hmx.retrieve(ham, xs, progress=True))(ham.init_states())
 
 
 def test_a_solver_of_ones_own():
