@@ -91,7 +91,7 @@ def as_leaf(a: object) -> Any:
     """A floating-point array as JAX's, of strong type, a NumPy scalar as a number, else `a` itself."""
     if isinstance(a, jax.Array | np.ndarray) and jnp.issubdtype(a.dtype, jnp.inexact):
         a = jnp.asarray(a)
-        return a.astype(a.dtype)
+        return a.astype(a.dtype) if a.weak_type else a
     return a.item() if isinstance(a, np.generic) else a
 
 # %% ../nbs/90_parameters.qmd #check_visible
