@@ -1,6 +1,6 @@
 """What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
 
-python -m scripts.bench [--quick] [--only evaluations small large memory]
+python -m scripts.bench [--quick] [--only evaluations small large latency memory]
 """
 
 import argparse
@@ -257,6 +257,46 @@ def large(quick: bool) -> str:
     return table(title, ["one of", "ms", "ratio"], rows)
 
 
+def chain(n: int) -> tuple[HAM, dict[str, jax.Array]]:
+    """`n` layers, each of which is joined to the next, and states to start from."""
+    layers = {f"x{i}": NeuronLayer(lagr_tanh, 16) for i in range(n)}
+    synapses = {f"W{i}": DenseSynapse() for i in range(n - 1)}
+    ham = HAM(layers, synapses, [((f"x{i}", f"x{i + 1}"), f"W{i}") for i in range(n - 1)])
+    ready = ham.init_params(jax.random.key(0))
+    return ready, ready.init_states(key=jax.random.key(1))
+
+
+def latency(quick: bool) -> str:
+    """What the first result takes: tracing and compiling, each time from scratch."""
+    hidden = HAM(
+        {"x": NeuronLayer(lagr_identity, 64), "h": NeuronLayer(partial(lagr_softmax, beta=40.0), 100)},
+        {"Xi": DenseSynapse(normal(jax.random.key(0), 64, 100) / 8)},
+        [(("x", "h"), "Xi")],
+    ).vectorize()
+    models = {"100 memories of 64, batch 16": (hidden, hidden.init_states(16, key=jax.random.key(1)))}
+    models |= {f"chain of {n} tanh layers": chain(n) for n in ((2,) if quick else (2, 8, 32, 64))}
+    rows = []
+    for name, (ham, xs) in models.items():
+        runs = {
+            "dEdg": lambda ham, xs: jax.jit(lambda ham, xs: ham.dEdact(ham.activations(xs), xs))(ham, xs),
+            "Euler": lambda ham, xs: retrieve(ham, xs, solver=Euler(0.1)).energy,
+            "Descent": lambda ham, xs: retrieve(ham, xs).energy,
+        }
+        taken: dict[str, list[float]] = {run: [] for run in runs}
+        for _ in range(1 if quick else 3):
+            for run, first in runs.items():
+                jax.clear_caches()
+                start = time.perf_counter()
+                jax.block_until_ready(first(ham, xs))
+                taken[run].append(time.perf_counter() - start)
+        t = {run: statistics.median(seconds) for run, seconds in taken.items()}
+        rows.append([name, *t.values(), t["Euler"] / t["dEdg"], t["Descent"] / t["dEdg"]])
+        progress(f"latency: {name}")
+    rows.append(["target, at most", "", "", "", "", 4.0])
+    header = ["model", "dEdg, s", "Euler, s", "Descent, s", "Euler / dEdg", "Descent / dEdg"]
+    return table("The first result: tracing, compiling and running once", header, rows)
+
+
 def memory(quick: bool) -> str:
     """Memory for intermediate values of a compiled gradient."""
     ham, Xi = memory_model(64, 100)
@@ -276,7 +316,7 @@ def memory(quick: bool) -> str:
     return table("Memory of a gradient through retrieval, in KiB", ["steps", "implicit", "unrolled"], rows)
 
 
-BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, memory)}
+BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, memory)}
 
 
 def progress(text: str) -> None:
