@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ._numerics import widen
+from ._numerics import common_type
 from .layers import Biased
 
 # %% ../nbs/95_streams.qmd #Kind
@@ -150,9 +150,9 @@ def joined(law: Law, lagrangian: Callable, a: Array, b: Array) -> Float[Array, "
     return a + b if law == "sum" else lagrangian(jnp.stack([a, b]))
 
 
-def at(lagrangian: Callable, number: float, bias: Array) -> Callable:
+def at(lagrangian: Callable, number: Array, bias: Array) -> Callable:
     """A Lagrangian of this `bias` for each state, all of whose other parameters are `number`."""
-    put = lambda a: (bias if jnp.ndim(a) else jnp.asarray(number)).astype(a.dtype)
+    put = lambda a: (bias if jnp.ndim(a) else number).astype(a.dtype)
     return jax.tree.map(put, lagrangian)
 
 
@@ -213,12 +213,11 @@ class Stream(eqx.Module):
     lagrangian: Callable  # "K" -> ""
     law: Law = eqx.field(static=True)
     prepare: Callable = eqx.field(static=True)  # "K D" -> "K D", row by row
+    dtype: Any = eqx.field(static=True)  # in which it is computed
 
     def states(self, rows: Float[Array, "R D"]) -> Float[Array, "R K"]:
         """What the hidden neurons receive."""
-        Xi, rows = widen(self.prepare(self.Xi)), widen(rows)
-        dtype = jnp.promote_types(Xi.dtype, rows.dtype)
-        return jnp.einsum("rd,kd->rk", rows.astype(dtype), Xi.astype(dtype))
+        return jnp.einsum("rd,kd->rk", rows, self.prepare(self.Xi).astype(self.dtype))
 
     def values(self, rows: Float[Array, "R D"]) -> Float[Array, " R"]:
         """Their Lagrangian, for each row."""
@@ -236,9 +235,9 @@ def as_stream(
     if Xi.ndim != 2 or len(Xi) < LEAST:
         return None
     sizes = CHUNK, len(Xi) % CHUNK or CHUNK
-    wide = jnp.promote_types(jnp.promote_types(dtype, Xi.dtype), jnp.float32)
+    wide = common_type(dtype, Xi.dtype, jnp.float32)
     law = law_of(lagrangian, len(Xi), sizes, wide)
-    return law and Stream(Xi, lagrangian, law, prepare)
+    return law and Stream(Xi, lagrangian, law, prepare, wide)
 
 # %% ../nbs/95_streams.qmd #over_chunks
 def over_chunks(
@@ -283,7 +282,7 @@ def values_and_slopes(
 ) -> tuple[Float[Array, " R"], Float[Array, "R D"]]:
     """The Lagrangian for each row, and its slope, in one pass."""
 
-    def part(chunk: Stream, _: Array) -> tuple[Array, Array]:
+    def part(chunk: Stream, _: int | Array) -> tuple[Array, Array]:
         value, pull = jax.vjp(chunk.values, rows)
         return value, *pull(jnp.ones_like(value))
 
@@ -326,7 +325,7 @@ def streamed_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     if jax.tree.leaves(dstream) or drows is None:
         return eqx.filter_jvp(partial(values, by_position=not moved), primals, tangents)
     value, slope = slopes(*primals)
-    return value, jnp.sum(slope * drows.astype(slope.dtype), -1)
+    return value, jnp.sum(slope * drows, -1)
 
 # %% ../nbs/95_streams.qmd #fields
 def fields(
@@ -343,7 +342,7 @@ def nearest(
 ) -> tuple[Int[Array, "R k"], Float[Array, "R k"]]:
     """Which `k` memories have the largest states, the first one first, and their weights."""
 
-    def part(chunk: Stream, start: Array) -> tuple[Array, ...]:
+    def part(chunk: Stream, start: int | Array) -> tuple[Array, ...]:
         states = chunk.states(rows)
         value, pull = jax.vjp(jax.vmap(chunk.lagrangian), states)
         (weights,) = pull(jnp.ones_like(value))

@@ -22,7 +22,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Real
 
 from ._checks import as_count, as_counts, check_ndim
-from ._numerics import einsum, widen
+from ._numerics import common_type, einsum, widen
 from ._parameters import as_weights, fill, weights_of
 from ._streams import Stream, as_stream, fields, nearest, streamed
 from ._tokens import count_tokens, tokens
@@ -207,7 +207,7 @@ def _all_rows(memory: "_Memory", *xhats: Float[Array, "..."]) -> Float[Array, "r
 def _states(memory: "_Memory", rows: Float[Array, "rows D"]) -> Float[Array, "rows ..."]:
     """What the hidden neurons receive, for each row."""
     Xi = memory.memories
-    dtype = jnp.promote_types(rows.dtype, Xi.dtype)
+    dtype = common_type(rows.dtype, Xi.dtype)
     return einsum("rd,...d->r...", rows.astype(dtype), Xi.astype(dtype))
 
 
@@ -249,10 +249,10 @@ class _Memory(eqx.Module):
     def __call__(self, *xhats: Float[Array, "..."]) -> Float[Array, ""]:
         rows, Xi = _all_rows(self, *xhats), weights_of(self, "Xi")
         if (stream := _as_stream(self, rows)) is not None:
-            energies = streamed(stream, rows)
+            energies = streamed(stream, rows.astype(stream.dtype))
         else:
             energies = jax.vmap(self.lagrangian)(_states(self, rows))
-        return -jnp.sum(energies).astype(jnp.promote_types(Xi.dtype, rows.dtype))
+        return -jnp.sum(energies).astype(common_type(Xi.dtype, rows.dtype))
 
     def weights(self, *xhats: Float[Array, "..."]) -> Float[Array, "..."]:
         """How much of each memory the layers receive: the activations of the hidden neurons.
@@ -308,7 +308,7 @@ class DenseMemory(_Memory):
             raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
         rows, hidden = _all_rows(self, *each), self.lagrangian
         if (stream := _as_stream(self, rows)) is not None:
-            numbers, weights = nearest(stream, rows, k)
+            numbers, weights = nearest(stream, rows.astype(stream.dtype), k)
         else:
             states = _states(self, rows)
             numbers = lax.top_k(fields(hidden, states), k)[1]

@@ -105,7 +105,7 @@ def test_nearest(k):
         x = normal(1, 2, D) if memory.axis else normal(1, D)
         top, weights = jax.jit(lambda m, x: m.top(x, k))(memory, x), memory.weights(x)
         b = memory.lagrangian.b if memory.axis is None else jnp.zeros(K)
-        order = np.argsort(-(np.asarray(x @ memory.Xi.T) + b), -1, kind="stable")[..., :k]
+        order = np.argsort(-(np.asarray(x @ memory.Xi.T) + np.asarray(b)), -1, kind="stable")[..., :k]
         np.testing.assert_array_equal(top.numbers, order)
         np.testing.assert_allclose(top.weights, np.take_along_axis(weights, order, -1), rtol=1e-4, atol=1e-6)
         assert top.held == K
