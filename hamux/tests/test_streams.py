@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from .. import HAM, DenseMemory, Lagrangian, NeuronLayer, _streams, forget, retrieve, store
-from ..lagrangians import lagr_entmax, lagr_exp, lagr_identity, lagr_relu, lagr_repu, lagr_softmax
+from .. import HAM, DenseMemory, Euler, Lagrangian, NeuronLayer, _streams, forget, retrieve, store
+from ..lagrangians import lagr_entmax, lagr_identity, lagr_relu, lagr_repu, lagr_softmax
 from .helpers import dot, like, normal
 
 # %% ../../nbs/tests/streams.qmd #shared
@@ -51,10 +51,8 @@ def cases():
     """Memories whose parameters all are arrays, and the shapes of their layers."""
     Xi, soft = normal(0, K, D), lambda beta: Lagrangian(lagr_softmax, beta=jnp.asarray(beta))
     return {
-        "softmax": (DenseMemory(Xi, soft(2.0)), [(2, 3)]),
         "stored": (DenseMemory.store(Xi[:, :2], Xi[:, 2:], beta=jnp.asarray(1.5), room=20), [(2,), (4,)]),
-        "repu": (DenseMemory(Xi, Lagrangian(lagr_repu, n=jnp.asarray(4.0))), [(6,)]),
-        "exp": (DenseMemory(Xi[:64], Lagrangian(lagr_exp, beta=jnp.asarray(0.5))), [(6,)]),
+        "repu": (DenseMemory(Xi[:64], Lagrangian(lagr_repu, n=jnp.asarray(4.0))), [(6,)]),
         "normalized, last axis": (DenseMemory(Xi, soft(3.0), normalized=True, axis=-1), [(2, 6)]),
     }
 
@@ -66,7 +64,7 @@ def sizes_of(f, *args):
 
 # %% ../../nbs/tests/streams.qmd #programs
 @x64
-@pytest.mark.parametrize("name", ["softmax", "stored", "repu", "exp", "normalized, last axis"])
+@pytest.mark.parametrize("name", ["stored", "repu", "normalized, last axis"])
 def test_first_and_second_derivatives(name):
     """By states, memories and parameters, of a batch, forward and backward, against the plain formula."""
     memory, shapes = cases()[name]
@@ -85,8 +83,7 @@ def test_first_and_second_derivatives(name):
 
         def run(memory, xs, along):
             first = jax.value_and_grad(total, (0, 1))(memory, xs)
-            forward = jax.jvp(slope, (memory, xs), along), jax.jvp(total, (memory, xs), along)
-            return first, forward, jax.grad(turned, (0, 1))(memory, xs)
+            return first, jax.jvp(slope, (memory, xs), along), jax.grad(turned, (0, 1))(memory, xs)
 
         return jax.jit(run)(memory, xs, jax.tree.map(lambda a: 0.1 * a, along))
 
@@ -95,27 +92,29 @@ def test_first_and_second_derivatives(name):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("k", [1, 5, 20])
-def test_nearest(k):
+def test_nearest():
     """Against a sort of all of them."""
     for memory in (
         DenseMemory.store(normal(0, K, D), beta=1.5, room=7),
         DenseMemory(normal(0, K, D), lagr_relu, axis=-1),
     ):
         x = normal(1, 2, D) if memory.axis else normal(1, D)
-        top, weights = jax.jit(lambda m, x: m.top(x, k))(memory, x), memory.weights(x)
-        b = memory.lagrangian.b if memory.axis is None else jnp.zeros(K)
-        order = np.argsort(-(np.asarray(x @ memory.Xi.T) + np.asarray(b)), -1, kind="stable")[..., :k]
-        np.testing.assert_array_equal(top.numbers, order)
-        np.testing.assert_allclose(top.weights, np.take_along_axis(weights, order, -1), rtol=1e-4, atol=1e-6)
-        assert top.held == K
-        assert (weights.sum(-1) - top.weights.sum(-1) <= top.others * 1.0001).all()
+        tops, weights, states = jax.jit(
+            lambda m, x: ([m.top(x, k) for k in (1, 20)], m.weights(x), x @ m.Xi.T)
+        )(memory, x)
+        b = memory.lagrangian.b if memory.axis is None else np.zeros(K)
+        for top in tops:
+            k = top.weights.shape[-1]
+            order = np.argsort(-(np.asarray(states) + np.asarray(b)), -1, kind="stable")[..., :k]
+            np.testing.assert_array_equal(top.numbers, order)
+            np.testing.assert_allclose(top.weights, np.take_along_axis(weights, order, -1), rtol=1e-4, atol=1e-6)
+            assert top.held == K
+            assert (weights.sum(-1) - top.weights.sum(-1) <= top.others * 1.0001).all()
 
 # %% ../../nbs/tests/streams.qmd #invariants
 OWN = {  # Lagrangians of a user's own
     "log": (lambda h: jax.nn.logsumexp(4 * h) / 4, "log"),
     "product": (lambda h: 0.5 * h @ h, "sum"),
-    "by cases": (lambda h: jnp.sum(jax.nn.softplus(h)), "sum"),
     "with a constant": (lambda h: jnp.sum(h * h) + 1.0, None),
     "mean": (lambda h: jnp.mean(h * h), None),
     "counted mean": (lambda h: jnp.sum(h * h) / jnp.sum(jnp.ones_like(h)), None),
@@ -124,7 +123,6 @@ OWN = {  # Lagrangians of a user's own
     "log, clipped": (lambda h: jax.nn.logsumexp(jnp.minimum(h, 50.0)), None),
     "log, switched": (lambda h: jnp.where(h.max() > 100, h.max(), jax.nn.logsumexp(h)), None),
     "square of a sum": (lambda h: jnp.sum(h) ** 2, None),
-    "length": (lambda h: jnp.sqrt(jnp.sum(h * h) + 1e-3), None),
     "maximum": (lambda h: h.max(), None),
     "by rank": (lambda h: jnp.sum(jnp.sort(h) * jnp.linspace(0.0, 1.0, h.size)), None),
     "running sum": (lambda h: jnp.sum(jnp.cumsum(h)), None),
@@ -165,18 +163,19 @@ def test_no_array_of_hidden_neurons():
         assert max(sizes_of(jax.grad(partial(slope, energy), argnums), memory, x)[0]) < 80 * B
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_types(dtype):
     """Sums are taken in 32 bits; memories may be narrower than states."""
     memory = DenseMemory(normal(0, K, D), Lagrangian(lagr_softmax, beta=2.0))
     x = normal(1, D)
     narrow = eqx.tree_at(lambda m: m.Xi, memory, memory.Xi.astype(dtype))
     want, slope = jax.value_and_grad(partial(plain, jax.tree.map(lambda a: a.astype("float32"), narrow)))(x)
-    got, mixed = jax.value_and_grad(lambda x: narrow(x))(x)
+    slope_of = jax.jit(jax.value_and_grad(lambda x: narrow(x)))
+    got, mixed = slope_of(x)
     assert got.dtype == mixed.dtype == jnp.float32
     np.testing.assert_allclose(got, want, rtol=1e-6)
     np.testing.assert_allclose(mixed, slope, rtol=1e-5, atol=1e-6)
-    energy, by_x = jax.value_and_grad(lambda x: narrow(x))(x.astype(dtype))
+    energy, by_x = slope_of(x.astype(dtype))
     assert energy.dtype == by_x.dtype == dtype
     eps = float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(np.asarray(by_x, float), slope, atol=20 * eps)
@@ -188,32 +187,27 @@ def test_stored_and_forgotten():
     memory = forget(memory, rows[:5])
     left = DenseMemory.store(jnp.delete(patterns, rows[:5], axis=0)[:30], beta=2.0)  # too small for a stream
     left, _ = store(left, jnp.delete(patterns, rows[:5], axis=0)[30:])
-    np.testing.assert_allclose(memory(x), left(x), rtol=1e-6)
-    assert memory.hidden == (95,) and memory.top(x, 3).held == 55
-    np.testing.assert_allclose(memory.top(x, 3).weights, left.top(x, 3).weights, rtol=1e-4)
+    look = jax.jit(lambda memory: (memory(x), memory.top(x, 3)))
+    (energy, top), (want, want_top) = look(memory), look(left)
+    np.testing.assert_allclose(energy, want, rtol=1e-6)
+    np.testing.assert_allclose(top.weights, want_top.weights, rtol=1e-4)
+    assert memory.hidden == (95,) and top.held == 55
 
 
 @x64
-@pytest.mark.parametrize("gradient", ["implicit", "unrolled"])
-def test_gradients_of_retrieval(gradient):
-    """Of a batch, by the memories and where it starts, against the plain formula as a hypersynapse."""
-    memory, x = DenseMemory(normal(0, K, D), Lagrangian(lagr_softmax, beta=jnp.asarray(1.0))), normal(1, 3, D)
+def test_gradients_of_retrieval():
+    """Of a batch, by the memories and where it starts: at rest, both kinds are the same."""
+    memory, x = DenseMemory(normal(0, K, D), Lagrangian(lagr_softmax, beta=jnp.asarray(0.5))), normal(1, 3, D)
 
-    class Plain(eqx.Module):
-        memory: DenseMemory
+    def loss(memory, gradient):
+        ham = HAM({"x": NeuronLayer(lagr_identity, D)}, {"m": memory}, [(("x",), "m")]).vectorize()
+        end = retrieve(ham, {"x": x}, solver=Euler(0.9), steps=400, tol=1e-12, gradient=gradient)
+        return jnp.sum(jnp.sin(end.xs["x"]))
 
-        def __call__(self, xhat):
-            return plain(self.memory, xhat)
-
-    def loss(synapse, x):
-        ham = HAM({"x": NeuronLayer(lagr_identity, D)}, {"m": synapse}, [(("x",), "m")]).vectorize()
-        options = {"steps": 200, "tol": 1e-12} if gradient == "implicit" else {"steps": 4, "tol": 0.0}
-        return jnp.sum(jnp.sin(retrieve(ham, {"x": x}, gradient=gradient, **options).xs["x"]))
-
-    slopes = [jax.jit(jax.grad(loss, (0, 1)))(synapse, x) for synapse in (memory, Plain(memory))]
+    slopes = [jax.jit(jax.grad(loss), static_argnums=1)(memory, kind) for kind in ("implicit", "unrolled")]
     for a, b in zip(*map(jax.tree.leaves, slopes), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
-    assert dot(slopes[0][0].Xi, slopes[0][0].Xi) > 1e-6
+    assert dot(slopes[0].Xi, slopes[0].Xi) > 1e-6
 
 
 def test_what_is_refused():
