@@ -48,6 +48,7 @@ class NoStream(Exception):
 def kind_of(name: str, kinds: list[Kind], size: int, ndim: int) -> Kind:
     """What the result of a primitive depends on: the largest of its arguments has this `size`."""
     among = set(kinds)
+    sums: dict[str, Kind]
     sums = {"reduce_sum": "whole", "reduce_max": "bound", "dot_general": "whole"}
     if "each" in among and name in sums and ndim == 0 and among <= {"each", "same"}:
         return sums[name]
@@ -93,7 +94,8 @@ def read(program: Any, kinds: list[Kind], notes: list[tuple]) -> list[Kind]:
     for eqn in jaxpr.eqns:
         if not needed & set(eqn.outvars):
             continue
-        name, ins, (out, *_) = eqn.primitive.name, [kind(v) for v in eqn.invars], eqn.outvars
+        name, out = eqn.primitive.name, eqn.outvars[0]
+        ins: list[Kind] = [kind(v) for v in eqn.invars]
         ndim, size = out.aval.ndim, max((v.aval.size for v in eqn.invars), default=0)
         options = [str(eqn.params.get(option)) for option in ("y", "new_dtype")]
         notes.append((name, *ins, ndim, *options))
