@@ -263,6 +263,29 @@ class _Memory(eqx.Module):
         weights = jax.vmap(jax.grad(self.lagrangian))(self.states(*xhats))
         return weights.reshape(*_lead(self, *xhats), *self.hidden)
 
+    @property
+    def held(self) -> Int[Array, "..."]:
+        """How many memories there are, empty rows not counted."""
+        hidden = self.lagrangian
+        if isinstance(hidden, Biased):
+            return jnp.sum(hidden.b > -jnp.inf, -1)
+        return jnp.asarray(self.hidden[-1])
+
+    def top(self, xhats: Array | Sequence[Array], k: int) -> "Top":
+        """The `k` memories nearest to an activation, or to a tuple of one for each layer."""
+        each: tuple[Any, ...] = tuple(xhats) if isinstance(xhats, list | tuple) else (xhats,)
+        if as_count("k", k) > (K := self.hidden[-1]):
+            raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
+        rows, hidden = _all_rows(self, *each), self.lagrangian
+        if (stream := _as_stream(self, rows)) is not None:
+            numbers, weights = nearest(stream, rows.astype(stream.dtype), k)
+        else:
+            states = _states(self, rows)
+            numbers = lax.top_k(fields(hidden, states), k)[1]
+            weights = jnp.take_along_axis(jax.vmap(jax.grad(hidden))(states), numbers, -1)
+        shape = (*_lead(self, *each), *self.hidden[:-1], k)
+        return Top(numbers.reshape(shape), weights.reshape(shape), self.held)
+
 # %% ../nbs/03_synapses.qmd #DenseMemory
 class DenseMemory(_Memory):
     """Memories, with their hidden neurons integrated out: `E = -L(Xi xhat)`.
@@ -289,32 +312,9 @@ class DenseMemory(_Memory):
         D = sum(_sizes(self, *shapes))
         return fill(self, Xi=lambda: D**-0.5 * jax.random.normal(key, (*self.hidden, D)))
 
-    @property
-    def held(self) -> Int[Array, "..."]:
-        """How many memories there are, empty rows not counted."""
-        hidden = self.lagrangian
-        if isinstance(hidden, Biased):
-            return jnp.sum(hidden.b > -jnp.inf, -1)
-        return jnp.asarray(self.hidden[-1])
-
     def mixture(self, *xhats: Float[Array, "..."]) -> "Mixture":
         """How many memories the activations are made of: see `Mixture`."""
         return Mixture(self.weights(*xhats), self.held)
-
-    def top(self, xhats: Array | Sequence[Array], k: int) -> "Top":
-        """The `k` memories nearest to an activation, or to a tuple of one for each layer."""
-        each: tuple[Any, ...] = tuple(xhats) if isinstance(xhats, list | tuple) else (xhats,)
-        if as_count("k", k) > (K := self.hidden[-1]):
-            raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
-        rows, hidden = _all_rows(self, *each), self.lagrangian
-        if (stream := _as_stream(self, rows)) is not None:
-            numbers, weights = nearest(stream, rows.astype(stream.dtype), k)
-        else:
-            states = _states(self, rows)
-            numbers = lax.top_k(fields(hidden, states), k)[1]
-            weights = jnp.take_along_axis(jax.vmap(jax.grad(hidden))(states), numbers, -1)
-        shape = (*_lead(self, *each), *self.hidden[:-1], k)
-        return Top(numbers.reshape(shape), weights.reshape(shape), self.held)
 
     @classmethod
     def store(
