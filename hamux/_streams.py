@@ -10,7 +10,7 @@ __all__ = ['Law', 'CHUNK', 'LEAST', 'own', 'without_bias', 'looked_up', 'pieced'
 # %% ../nbs/95_streams.qmd #imports
 from collections.abc import Callable
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 import equinox as eqx
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ._numerics import common_type
@@ -38,32 +39,32 @@ def without_bias(lagrangian: Callable, n: int) -> Callable:
 
 
 @jax.jit
-def looked_up(lagrangian: Callable, h: Float[Array, "m n"]) -> tuple[Array, Array]:
+def looked_up(lagrangian: Callable, h: Float[ArrayLike, "m n"]) -> tuple[Array, Array]:
     """The Lagrangian of each row of states, and its slope."""
     return jax.vmap(jax.value_and_grad(lagrangian))(h)
 
 
-def pieced(law: Law, lagrangian: Callable, h: np.ndarray, cuts: tuple[int, ...]) -> tuple:
+def pieced(law: Law, lagrangian: Callable, h: np.ndarray, ends: tuple[int, ...]) -> tuple:
     """The same, put together by a law from those of parts; and the parts."""
-    ends = [slice(*pair) for pair in pairwise((0, *cuts, h.shape[1]))]
-    pieces = [looked_up(own(lambda a: a[i], lagrangian), h[:, i]) for i in ends]
+    places = [slice(*pair) for pair in pairwise(ends)]
+    pieces = [looked_up(own(lambda a: a[i], lagrangian), h[:, i]) for i in places]
     parts = np.stack([part for part, _ in pieces], 1)
     whole, shares = parts.sum(1), np.ones_like(parts)
     if law == "log":
-        whole, shares = map(np.asarray, looked_up(without_bias(lagrangian, len(ends)), parts))
+        whole, shares = map(np.asarray, looked_up(without_bias(lagrangian, len(places)), parts))
     slopes = [shares[:, [i]] * slope for i, (_, slope) in enumerate(pieces)]
     return whole, np.concatenate(slopes, 1), parts
 
 # %% ../nbs/95_streams.qmd #holds
-def holds(law: Law, lagrangian: Callable, h: np.ndarray, cuts: tuple[int, ...]) -> bool:
-    """Whether the law holds for each row of states, cut at these places."""
+def holds(law: Law, lagrangian: Callable, h: np.ndarray, ends: tuple[int, ...]) -> bool:
+    """Whether the law holds for each row of states, in parts with these ends."""
     size, same = np.abs(h).max(1), partial(np.isclose, rtol=0, equal_nan=True)
     with np.errstate(all="ignore"):
         if law == "log" and h.shape[1] == 1:
             value, _ = looked_up(without_bias(lagrangian, 1), h)
             return bool(same(value, h[:, 0], atol=1e-4 * size).all())
         value, slope = map(np.asarray, looked_up(lagrangian, h))
-        whole, slopes, parts = pieced(law, lagrangian, h, cuts)
+        whole, slopes, parts = pieced(law, lagrangian, h, ends)
         steep = (np.abs(slope).max(1) * (1 + size))[:, None]
         values = same(whole, value, atol=1e-4 * np.abs(parts).max(1) + 1e-6 * size)
         small = np.isfinite(value) | (size > 0.1)  # these do not overflow
@@ -82,23 +83,23 @@ def trial_states(n: int, dtype: Any) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def law_like(structure: Any, types: tuple, trials: tuple[tuple[int, ...], ...], dtype: Any) -> Any:
-    """The law of all Lagrangians of one structure, tried at states of these sizes; or None."""
+    """The law of all Lagrangians of one structure, tried with parts that have these ends."""
     draw = np.random.default_rng(0)
 
-    def parameters(n: int) -> list[np.ndarray]:
-        return [draw.uniform(0.3, 2, (n,) if many else ()).astype(t) for t, many in types]
+    def some(n: int) -> Callable:
+        shapes = [(n,) if many else () for _, many in types]
+        numbers = [np.asarray(draw.uniform(0.3, 2, shape)) for shape in shapes]
+        return structure.unflatten([a.astype(t) for a, (t, _) in zip(numbers, types)])
 
-    for law in get_args(Law):
-        try:
-            with jax.ensure_compile_time_eval():
-                tried = (
-                    holds(law, structure.unflatten(parameters(n)), trial_states(n, dtype), cuts)
-                    for *cuts, n in 2 * trials
-                )
-                if all(tried):
-                    return law
-        except Exception:  # whatever a user's function raises for so many states
-            continue
+    try:
+        for n in {j - i for ends in trials for i, j in combinations(ends, 2)}:
+            jax.eval_shape(looked_up, some(n), jax.ShapeDtypeStruct((1, n), dtype))
+    except Exception:  # whatever a user's function raises for so many states
+        return None
+    with jax.ensure_compile_time_eval():
+        for law in get_args(Law):
+            if all(holds(law, some(e[-1]), trial_states(e[-1], dtype), e) for e in 2 * trials):
+                return law
     return None
 
 
@@ -108,7 +109,7 @@ def law_of(lagrangian: Callable, K: int, dtype: Any) -> Law | None:
     if any(jnp.shape(a) not in ((), (K,)) for a in leaves):
         return None  # a parameter that is neither one number nor one for each memory
     types = tuple((jnp.dtype(a.dtype), jnp.ndim(a) > 0) for a in leaves)
-    trials = (1,), (1, 3), (CHUNK, LEAST, LEAST + (K % CHUNK or CHUNK))
+    trials = (0, 1), (0, 1, 3), (0, CHUNK, LEAST, LEAST + (K % CHUNK or CHUNK))
     return law_like(structure, types, trials, dtype)
 
 # %% ../nbs/95_streams.qmd #CHUNK
