@@ -58,6 +58,7 @@ from .synapses import (
     LinearSynapseWithBias,
     MixerSynapse,
     Mixture,
+    Top,
     forget,
     store,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "LinearSynapseWithBias",
     "MixerSynapse",
     "Mixture",
+    "Top",
     "forget",
     "store",
     "ConvSynapse",

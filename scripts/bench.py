@@ -1,6 +1,6 @@
 """What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
 
-python -m scripts.bench [--quick] [--only evaluations small large latency memory]
+python -m scripts.bench [--quick] [--only evaluations small large latency million memory]
 """
 
 import argparse
@@ -22,6 +22,7 @@ from hamux import (
     Descent,
     Euler,
     HebbianSynapse,
+    Lagrangian,
     NeuronLayer,
     SelfAttentionSynapse,
     lagr_identity,
@@ -46,8 +47,8 @@ def table(title: str, header: Sequence[str], rows: Sequence[Row]) -> str:
     return "\n".join([f"\n{title}", lines[0], "-" * len(lines[0]), *map(str.rstrip, lines[1:])])
 
 
-def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
-    """The median time of each run in seconds. The first time is for compiling, and they take turns."""
+def turns(runs: dict[str, Callable], times: int) -> dict[str, list[float]]:
+    """The times of each run in seconds. The first time is for compiling, and they take turns."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(times + 1):
         for name, run in runs.items():
@@ -55,7 +56,12 @@ def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
             jax.block_until_ready(run())
             if i:
                 taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+    return taken
+
+
+def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
+    """The median time of each run in seconds."""
+    return {name: statistics.median(seconds) for name, seconds in turns(runs, times).items()}
 
 
 # The five families of models. Models of a family differ in their parameters only.
@@ -316,7 +322,70 @@ def memory(quick: bool) -> str:
     return table("Memory of a gradient through retrieval, in KiB", ["steps", "implicit", "unrolled"], rows)
 
 
-BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, memory)}
+def million(quick: bool) -> str:
+    """Energy and slope of a batch in a million memories, against the best tiling of its two products."""
+    K, D, batch, times = (131_072, 64, 16, 2) if quick else (1_048_576, 64, 256, 7)
+    Xi, x = normal(jax.random.key(0), K, D) / D**0.5, normal(jax.random.key(1), batch, D)
+    hidden = Lagrangian(lagr_softmax, beta=jnp.asarray(4.0))
+    softmax, relu = DenseMemory(Xi, hidden), DenseMemory(Xi, lagr_relu)
+
+    def tiling(size, Xi, x):
+        def add(out, i):
+            part = lax.dynamic_slice_in_dim(Xi, i * size, size)
+            return out + (x @ part.T) @ part, None
+
+        return lax.scan(add, jnp.zeros_like(x), jnp.arange(K // size))[0]
+
+    def slope(energy, memory, x):
+        return jax.value_and_grad(lambda x: jnp.sum(jax.vmap(partial(energy, memory))(x)))(x)
+
+    def formula(memory, x):
+        return -memory.lagrangian(memory.Xi @ x)
+
+    def attention(memory, x):  # the slope only
+        one = lambda a: a[None, :, None]
+        return jax.nn.dot_product_attention(one(x), one(memory.Xi), one(memory.Xi), scale=4.0)
+
+    def training(memory, x):
+        return jax.grad(lambda memory: jnp.sum(jax.vmap(memory)(x)))(memory)
+
+    def curvature(memory, x):
+        by_x = lambda x: slope(lambda memory, x: memory(x), memory, x)[1]
+        return jax.jvp(by_x, (x,), (x,))[1]
+
+    programs: dict[str, tuple[Callable, tuple]] = {
+        **{f"two products, {size} at a time": (partial(tiling, size), (Xi, x)) for size in (1024, 2048, 4096, 8192)},
+        "two products": (lambda Xi, x: (x @ Xi.T) @ Xi, (Xi, x)),
+        "DenseMemory, softmax": (partial(slope, lambda memory, x: memory(x)), (softmax, x)),
+        "DenseMemory, relu": (partial(slope, lambda memory, x: memory(x)), (relu, x)),
+        "top 10": (lambda memory, x: jax.vmap(lambda x: memory.top(x, 10))(x), (softmax, x)),
+        "curvature times a vector": (curvature, (softmax, x)),
+        "by the memories": (training, (softmax, x)),
+        "autodiff of the formula": (partial(slope, formula), (softmax, x)),
+        "dot_product_attention": (attention, (softmax, x)),
+    }
+    runs, temporary = {}, {}
+    for name, (f, args) in programs.items():
+        compiled = jax.jit(f).lower(*args).compile()
+        runs[name] = partial(compiled, *args)
+        temporary[name] = compiled.memory_analysis().temp_size_in_bytes / 2**20
+        progress(f"million: {name}")
+    taken = turns(runs, times)
+    tiles = [name for name in programs if "at a time" in name]
+    best = min(tiles, key=lambda name: statistics.median(taken[name]))
+    rows: list[Row] = []
+    for name, seconds in taken.items():
+        ratios = sorted(ours / limit for ours, limit in zip(seconds, taken[best], strict=True))
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        median = statistics.median(seconds)
+        rate = 4e-9 * batch * K * D / median
+        rows.append([name, 1e3 * median, statistics.median(ratios), spread, rate, temporary[name]])
+    rows.append(["target of the memory, at most", "", 1 / 0.7, "", "", 64])
+    header = ["energy and slope by", "ms", "of the best tiling", "lowest and highest", "GFLOP/s of a step", "MB"]
+    return table(f"{K} memories of {D}, batch {batch}, float32, and what memory it takes", header, rows)
+
+
+BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, million, memory)}
 
 
 def progress(text: str) -> None:

@@ -258,6 +258,14 @@ a root of two lost, tripartite: test_the_energy_is_its_sum_over_indices
 twice the echo, astrocyte: test_eigenvalues_of_the_coupling_are_those_of_hebb_saturated
 - (strength / 2) ** 0.5 * V
 + strength**0.5 * V
+
+a slope that is not rescaled, streams: streams::test_first_and_second_derivatives
+- ours[:, None] * so_far[1] +
++ so_far[1] +
+
+the last, incomplete chunk dropped, streams: streams::test_first_and_second_derivatives
+- return join(all_but_rest, part(cut(n * CHUNK, rest), n * CHUNK)) if rest else all_but_rest
++ return all_but_rest
 """
 
 
