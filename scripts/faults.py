@@ -118,7 +118,7 @@ a bias kept, forgotten pattern: test_what_is_stored_and_forgotten_leaves_no_trac
 + hidden.b
 
 empty rows counted, mixture: test_mixture_of_many_states
-- held = jnp.sum(hidden.b > -jnp.inf, -1)
+- return jnp.sum(hidden.b > -jnp.inf, -1)
 + pass
 
 a square lost, mixture: test_mixture
