@@ -97,6 +97,10 @@ from .export import (
     load,
     save,
 )
+from .scale import (
+    Tree,
+    shard,
+)
 
 __version__ = "0.3.0"
 
@@ -175,4 +179,6 @@ __all__ = [
     "viz",
     "load",
     "save",
+    "Tree",
+    "shard",
 ]
