@@ -99,6 +99,8 @@ from .export import (
 )
 from .scale import (
     Tree,
+    load_shards,
+    save_shards,
     shard,
 )
 
@@ -180,5 +182,7 @@ __all__ = [
     "load",
     "save",
     "Tree",
+    "load_shards",
+    "save_shards",
     "shard",
 ]

@@ -7,7 +7,7 @@ __all__ = ['D', 'B', 'CLAIMS', 'normal', 'memories', 'ham_of', 'check', 'exchang
            'claim_a_step_exchanges_as_many_numbers_whatever_the_memories', 'claim_retrieval',
            'claim_second_derivatives_and_training', 'claim_the_nearest', 'claim_states_may_be_spread_as_well',
            'claim_no_program_is_needed', 'claim_a_memory_is_made_where_it_belongs',
-           'claim_what_is_no_multiple_is_refused', 'main']
+           'claim_what_is_no_multiple_is_refused', 'claim_a_bank_is_saved', 'claim_a_bank_is_loaded', 'main']
 
 # %% ../../nbs/tests/devices.qmd #imports
 import math
@@ -21,7 +21,8 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .. import HAM, DenseMemory, IdentityLayer, Lagrangian, _streams, lagr_relu, lagr_softmax, retrieve, shard, step
+from .. import HAM, DenseMemory, IdentityLayer, Lagrangian, _streams, lagr_relu, lagr_softmax
+from .. import load_shards, retrieve, save_shards, shard, step
 
 # %% ../../nbs/tests/devices.qmd #normal
 D, B = 6, 4
@@ -65,12 +66,16 @@ def exchanged(compiled):
     return [(kind, sum(numbers(shapes))) for shapes, kind in found]
 
 
-def compare(f, mesh, memory, *xs):
-    """`f` of a spread memory is that of the memory; returns it, and what is exchanged for it."""
-    spread = shard(memory, mesh, "memories")
-    compiled = jax.jit(f).lower(spread, *xs).compile()
-    got = compiled(spread, *xs)
-    check(got, jax.jit(f)(memory, *jax.tree.map(np.asarray, xs)))
+def compare(f, mesh, memory, batch=None):
+    """`f` of a spread memory is that of the memory; returns it, and what is exchanged for it.
+
+    States are spread along an axis of the mesh, `batch`, or copied.
+    """
+    spread, x = shard(memory, mesh, "memories"), normal(1, B, D)
+    args = spread, jax.device_put(x, NamedSharding(mesh, PartitionSpec(batch)))
+    compiled = jax.jit(f).lower(*args).compile()
+    got = compiled(*args)
+    check(got, jax.jit(f)(memory, x))
     for a in jax.tree.leaves(got):  # what has an entry for each memory stays where these are
         assert len(memory.Xi) not in a.shape or a.sharding.is_equivalent_to(spread.Xi.sharding, a.ndim)
     return got, exchanged(compiled)
@@ -83,14 +88,14 @@ def slope(memory, x):
 
 def claim_a_step_exchanges_as_many_numbers_whatever_the_memories(mesh):
     for name, memory in memories().items():
-        _, found = compare(slope, mesh, memory, normal(1, B, D))
+        _, found = compare(slope, mesh, memory)
         assert {kind for kind, _ in found} == {"all-reduce"}, found
         assert sum(n for _, n in found) == B * (D + (1 if name == "relu" else 2)), found
 
 
 def claim_retrieval(mesh):
     recall = lambda memory, x: retrieve(ham_of(memory), {"x": x}, tol=1e-9).xs
-    _, found = compare(recall, mesh, memories()["stored"], normal(1, B, D))
+    _, found = compare(recall, mesh, memories()["stored"])
     assert {kind for kind, _ in found} == {"all-reduce"} and max(n for _, n in found) <= B * D, found
 
 
@@ -104,7 +109,7 @@ def claim_second_derivatives_and_training(mesh):
             change, state = adam.update(gradient, adam.init(memory))
         return optax.apply_updates(memory, change), state, by_x
 
-    _, found = compare(train, mesh, memory, normal(1, B, D))
+    _, found = compare(train, mesh, memory)
     assert {kind for kind, _ in found} == {"all-reduce"}, found
     assert sum(n for _, n in found) <= 3 * B * (D + 2), found
     shard(adam.init(memory), mesh)  # the state of an optimiser has memories, too
@@ -112,15 +117,14 @@ def claim_second_derivatives_and_training(mesh):
 
 def claim_the_nearest(mesh):
     top = lambda memory, x: jax.vmap(lambda x: memory.top(x, 9))(x)
-    _, found = compare(top, mesh, memories()["stored"], normal(1, B, D))
+    _, found = compare(top, mesh, memories()["stored"])
     assert max(n for _, n in found) <= 3 * B * 9 * mesh.size, found
 
 
 def claim_states_may_be_spread_as_well(mesh):
     both = Mesh(mesh.devices.reshape(2, -1), ("batch", "memories"))
-    x = jax.device_put(normal(1, B, D), NamedSharding(both, PartitionSpec("batch")))
-    (energy, _), found = compare(slope, both, memories()["stored"], x)
-    assert energy.sharding.is_equivalent_to(x.sharding, 1)
+    (energy, _), found = compare(slope, both, memories()["stored"], "batch")
+    assert {part.data.shape for part in energy.addressable_shards} == {(B // 2,)}
     assert {kind for kind, _ in found} == {"all-reduce"}, found
     assert sum(n for _, n in found) == B // 2 * (D + 2), found
 
@@ -143,9 +147,22 @@ def claim_what_is_no_multiple_is_refused(mesh):
         shard(memories(601)["stored"], mesh)
     shard(DenseMemory.store(normal(0, 601, D), beta=1.0, room=-601 % mesh.size), mesh)
 
+# %% ../../nbs/tests/devices.qmd #claim_a_bank_is_saved
+def claim_a_bank_is_saved(mesh):
+    save_shards("bank", shard(ham_of(memories()["stored"]), mesh))
+
+
+def claim_a_bank_is_loaded(mesh):
+    want = ham_of(memories()["stored"])
+    like = shard(eqx.filter_eval_shape(lambda: want), mesh)
+    got = load_shards("bank", like)
+    check(got, want)
+    Xi = got.ham.hypersynapses["m"].Xi
+    assert {part.data.shape for part in Xi.addressable_shards} == {(600 // mesh.size, D)}
+
 # %% ../../nbs/tests/devices.qmd #main
-def main(n=1, i=0, port=0, names=()):
-    """Every claim, or those with these `names`, in the process `i` of `n`."""
+def main(n, i, port, names):
+    """The claims with these `names`, in the process `i` of `n`."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     _streams.CHUNK, _streams.LEAST = 16, 64
@@ -153,7 +170,7 @@ def main(n=1, i=0, port=0, names=()):
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", n, i)
     mesh = Mesh(np.array(jax.devices()), ("memories",))
-    for name in names or CLAIMS:
+    for name in names:
         CLAIMS[name](mesh)
         print(f"{name} holds on {mesh.size} devices of {jax.process_count()} processes", flush=True)
 
