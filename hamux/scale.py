@@ -100,8 +100,7 @@ def save_shards(
     ham: Any,  # a HAM, or an optimiser's state
 ) -> None:
     """Write a spread memory with Orbax; all processes call it, and each writes what it has."""
-    checkpointer = _checkpointer()
-    with checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(Path(folder).absolute(), _by_name(ham))
 
 # %% ../nbs/09b_scale.qmd #load_shards
@@ -110,7 +109,7 @@ def load_shards(
     like: Tree,  # of the same structure, spread by `shard`; shapes are enough
 ) -> Tree:
     """What is in a folder of `save_shards`; each process reads what its devices shall have."""
-    checkpointer, wanted = _checkpointer(), {}
+    wanted = {}
     for name, a in _by_name(like).items():
         sharding = getattr(a, "sharding", None)
         if not isinstance(sharding, NamedSharding):
@@ -119,7 +118,7 @@ def load_shards(
                 "`hmx.shard(eqx.filter_eval_shape(make, key), mesh)` does."
             )
         wanted[name] = jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
-    with checkpointer:
+    with _checkpointer() as checkpointer:
         arrays = checkpointer.restore(Path(folder).absolute(), wanted)
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 

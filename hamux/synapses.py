@@ -278,6 +278,11 @@ class _Memory(eqx.Module):
         each: tuple[Any, ...] = tuple(xhats) if isinstance(xhats, list | tuple) else (xhats,)
         if as_count("k", k) > (K := self.hidden[-1]):
             raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
+        if K - 1 > jnp.iinfo(jax.dtypes.canonicalize_dtype(int)).max:
+            raise ValueError(
+                f"Numbers of {K} memories need 64 bits: "
+                '`jax.config.update("jax_enable_x64", True)`.'
+            )
         rows, hidden = _all_rows(self, *each), self.lagrangian
         if (stream := _as_stream(self, rows)) is not None:
             numbers, weights = nearest(stream, rows.astype(stream.dtype), k)

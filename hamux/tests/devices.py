@@ -138,6 +138,9 @@ def claim_a_memory_is_made_where_it_belongs(mesh):
     make = lambda key: DenseMemory(jax.random.normal(key, (600, D)), lagr_relu)
     made = jax.jit(lambda key: shard(make(key), mesh))(jax.random.key(0))
     assert {part.data.shape for part in made.Xi.addressable_shards} == {(600 // mesh.size, D)}
+    rows, patterns = NamedSharding(mesh, PartitionSpec("memories")), normal(0, 600, D)
+    bank = jax.make_array_from_callback((600, D), rows, lambda index: patterns[index])
+    check(shard(DenseMemory.store(bank, beta=jnp.asarray(1.5)), mesh), memories()["stored"])
     like = shard(eqx.filter_eval_shape(make, jax.random.key(0)), mesh)
     assert like.Xi.sharding == made.Xi.sharding and like.spread == made.spread
 

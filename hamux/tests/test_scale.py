@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['has_orbax', 'run', 'holds', 'test_eight_devices', 'test_two_processes', 'one', 'test_what_cannot_be_spread',
-           'test_axes', 'test_loading_needs_to_know_where', 'test_a_process_that_fails_is_told']
+           'test_axes', 'test_loading_needs_to_know_where', 'test_numbers_beyond_32_bits',
+           'test_a_process_that_fails_is_told']
 
 # %% ../../nbs/tests/scale.qmd #imports
 import os
@@ -15,14 +16,16 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
 
 import hamux
 from .. import HAM, DenseMemory, DenseSynapse, IdentityLayer, lagr_entmax, lagr_relu
-from .. import load_shards, save_shards, scale, shard
+from .. import load_shards, save_shards, shard
 from .devices import CLAIMS
 from .helpers import normal
 
@@ -120,9 +123,15 @@ def test_loading_needs_to_know_where(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(ImportError, match=r"needs Orbax, `pip install \"hamux\[scale\]\"`"):
         save_shards(tmp_path / "bank", ham)
-    monkeypatch.setattr(scale, "_checkpointer", lambda: None)
     with pytest.raises(ValueError, match=r"on which devices `.hypersynapses\['m'\].Xi` goes: `hmx.shard"):
         load_shards(tmp_path / "bank", ham)
+
+
+def test_numbers_beyond_32_bits():
+    """Of a memory that is nothing but a shape."""
+    many = eqx.filter_eval_shape(lambda: DenseMemory(jnp.zeros((2**31 + 1, 1)), lagr_relu))
+    with pytest.raises(ValueError, match=r"Numbers of 2147483649 memories need 64 bits: `jax.config.update\(\"jax_en"):
+        many.top(normal(0, 1), 3)
 
 
 def test_a_process_that_fails_is_told(tmp_path):
