@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
@@ -75,8 +76,11 @@ def _put(a: Any, sharding: Sharding) -> Any:
     """An array where it shall be; also within `jax.jit`, and for a shape."""
     if isinstance(a, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
-    put = lax.with_sharding_constraint if isinstance(a, Tracer) else jax.device_put
-    return put(a, sharding)
+    if isinstance(a, Tracer):
+        return lax.with_sharding_constraint(a, sharding)
+    if a.is_fully_addressable and not sharding.is_fully_addressable:
+        a = np.asarray(a)  # else JAX 0.10 and 0.12 make an array that has no shards
+    return jax.device_put(a, sharding)
 
 
 def _as_axis(mesh: Mesh, axis: str | None) -> str:

@@ -72,6 +72,7 @@ def compare(f, mesh, memory, batch=None):
     States are spread along an axis of the mesh, `batch`, or copied.
     """
     spread, x = shard(memory, mesh, "memories"), normal(1, B, D)
+    check(spread, memory)
     args = spread, jax.device_put(x, NamedSharding(mesh, PartitionSpec(batch)))
     compiled = jax.jit(f).lower(*args).compile()
     got = compiled(*args)
