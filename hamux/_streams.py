@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['Law', 'CHUNK', 'LEAST', 'own', 'without_bias', 'looked_up', 'pieced', 'holds', 'trial_states', 'law_like', 'law_of',
-           'Spread', 'Stream', 'chunk_size', 'as_stream', 'by_memory', 'stack', 'over_chunks', 'values',
-           'values_and_slopes', 'is_moved', 'slopes', 'slopes_jvp', 'streamed', 'streamed_jvp', 'fields', 'nearest',
-           'over_devices']
+           'Spread', 'Stream', 'as_stream', 'by_memory', 'stack', 'over_chunks', 'values', 'values_and_slopes',
+           'is_moved', 'slopes', 'slopes_jvp', 'streamed', 'streamed_jvp', 'fields', 'nearest', 'over_devices']
 
 # %% ../nbs/95_streams.qmd #imports
 from collections.abc import Callable
@@ -138,13 +137,16 @@ class Spread(eqx.Module):
         return lax.with_sharding_constraint(a, sharding)
 
     def map(self, f: Callable) -> Callable:
-        """`f`, on each device of what it has."""
-        spec, shard_map = PartitionSpec(self.axis), getattr(jax, "shard_map", None)
-        if shard_map is None:  # before JAX 0.6
-            from jax.experimental.shard_map import shard_map
+        """`f`, on each device of what it has; what comes out, all get to know."""
+        spec, everywhere = PartitionSpec(self.axis), NamedSharding(self.mesh, PartitionSpec())
+        if hasattr(jax, "shard_map"):
+            shard_map = partial(jax.shard_map, check_vma=False)
+        else:  # before JAX 0.6
+            from jax.experimental import shard_map as older
 
-            return shard_map(f, self.mesh, in_specs=spec, out_specs=spec, check_rep=False)
-        return shard_map(f, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+            shard_map = partial(older.shard_map, check_rep=False)
+        mapped = shard_map(f, mesh=self.mesh, in_specs=spec, out_specs=spec)
+        return lambda *args: lax.with_sharding_constraint(mapped(*args), everywhere)
 
 # %% ../nbs/95_streams.qmd #CHUNK
 CHUNK = 2048  # memories at a time; with a batch of 256, their hidden neurons are 2 MB
@@ -160,6 +162,7 @@ class Stream(eqx.Module):
     law: Law = eqx.field(static=True)
     prepare: Callable = eqx.field(static=True)  # "K D" -> "K D", row by row
     dtype: Any = eqx.field(static=True)  # in which it is computed
+    chunk: int = eqx.field(static=True)  # so many memories at a time
 
     def states(self, rows: Float[Array, "R D"]) -> Float[Array, "R K"]:
         """What the hidden neurons receive."""
@@ -174,12 +177,7 @@ class Stream(eqx.Module):
         whole = jnp.sum if self.law == "sum" else without_bias(self.lagrangian, len(parts))
         return jax.vmap(whole, 1)(parts)
 
-# %% ../nbs/95_streams.qmd #chunk_size
-def chunk_size(K: int) -> int:
-    """How many of `K` memories are looked at a time."""
-    return CHUNK if K >= LEAST else K
-
-
+# %% ../nbs/95_streams.qmd #as_stream
 def as_stream(
     Xi: Float[Array, "*K D"],
     lagrangian: Callable,
@@ -192,7 +190,8 @@ def as_stream(
         return None
     wide = common_type(dtype, Xi.dtype, jnp.float32)
     law = law_of(lagrangian, len(Xi), wide)
-    return law and Stream(Xi, lagrangian, spread, law, prepare, wide)
+    chunk = CHUNK if len(Xi) >= LEAST else len(Xi)
+    return law and Stream(Xi, lagrangian, spread, law, prepare, wide, chunk)
 
 # %% ../nbs/95_streams.qmd #by_memory
 def by_memory(stream: Stream) -> tuple[Stream, Stream]:
@@ -216,7 +215,7 @@ def over_chunks(
     """The parts of all chunks, put together."""
     if (spread := stream.spread) is not None:
         return over_devices(spread, stream, rows, part, join, by_position, alone)
-    size = chunk_size(len(stream.Xi))
+    size = min(stream.chunk, len(stream.Xi))
     n, rest = divmod(len(stream.Xi), size)
     along, fixed = by_memory(stream)
 

@@ -78,7 +78,8 @@ def _put(a: Any, sharding: Sharding) -> Any:
         return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
     if isinstance(a, Tracer):
         return lax.with_sharding_constraint(a, sharding)
-    if a.is_fully_addressable and not sharding.is_fully_addressable:
+    is_here = isinstance(a, jax.Array) and a.is_fully_addressable
+    if is_here and not sharding.is_fully_addressable:
         a = np.asarray(a)  # else JAX 0.10 and 0.12 make an array that has no shards
     return jax.device_put(a, sharding)
 

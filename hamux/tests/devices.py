@@ -119,7 +119,8 @@ def claim_second_derivatives_and_training(mesh):
 def claim_the_nearest(mesh):
     top = lambda memory, x: jax.vmap(lambda x: memory.top(x, 9))(x)
     _, found = compare(top, mesh, memories()["stored"])
-    assert max(n for _, n in found) <= 3 * B * 9 * mesh.size, found
+    counted = 1  # how many memories there are
+    assert sum(n for _, n in found) == B * (3 * 9 + 1) * mesh.size + counted, found
 
 
 def claim_states_may_be_spread_as_well(mesh):
