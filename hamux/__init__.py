@@ -97,6 +97,12 @@ from .export import (
     load,
     save,
 )
+from .scale import (
+    Tree,
+    load_shards,
+    save_shards,
+    shard,
+)
 
 __version__ = "0.3.0"
 
@@ -175,4 +181,8 @@ __all__ = [
     "viz",
     "load",
     "save",
+    "Tree",
+    "load_shards",
+    "save_shards",
+    "shard",
 ]

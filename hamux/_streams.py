@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['CHUNK', 'LEAST', 'Law', 'own', 'without_bias', 'looked_up', 'pieced', 'holds', 'trial_states', 'law_like', 'law_of',
-           'Stream', 'as_stream', 'over_chunks', 'values', 'values_and_slopes', 'is_moved', 'slopes', 'slopes_jvp',
-           'streamed', 'streamed_jvp', 'fields', 'nearest']
+           'Spread', 'Stream', 'as_stream', 'by_memory', 'stack', 'over_chunks', 'values', 'values_and_slopes',
+           'is_moved', 'slopes', 'slopes_jvp', 'streamed', 'streamed_jvp', 'fields', 'nearest', 'over_devices']
 
 # %% ../nbs/95_streams.qmd #imports
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
@@ -116,15 +118,52 @@ def law_of(lagrangian: Callable, K: int, dtype: Any) -> Law | None:
     trials = (0, 1, 3), (0, CHUNK, LEAST, LEAST + (K % CHUNK or CHUNK))
     return law_like(structure, types, trials, dtype)
 
+# %% ../nbs/95_streams.qmd #Spread
+class Spread(eqx.Module):
+    """Over which devices the memories are spread."""
+
+    mesh: Mesh = eqx.field(static=True)
+    axis: str = eqx.field(static=True)  # of the mesh
+
+    @property
+    def n(self) -> int:
+        """Over how many."""
+        return self.mesh.shape[self.axis]
+
+    @property
+    def sharding(self) -> NamedSharding:
+        """Of what has an entry for each memory."""
+        return NamedSharding(self.mesh, PartitionSpec(self.axis))
+
+    def on_each(self, a: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """`a`, of which each device has one entry."""
+        free = [PartitionSpec.UNCONSTRAINED] * (a.ndim - 1)
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.axis, *free))
+        return lax.with_sharding_constraint(a, sharding)
+
+    def map(self, f: Callable) -> Callable:
+        """`f`, on each device of what it has; what comes out, all get to know."""
+        spec, everywhere = PartitionSpec(self.axis), NamedSharding(self.mesh, PartitionSpec())
+        if hasattr(jax, "shard_map"):
+            shard_map = partial(jax.shard_map, check_vma=False)
+        else:  # before JAX 0.6
+            from jax.experimental import shard_map as older
+
+            shard_map = partial(older.shard_map, check_rep=False)
+        mapped = shard_map(f, mesh=self.mesh, in_specs=spec, out_specs=spec)
+        return lambda *args: lax.with_sharding_constraint(mapped(*args), everywhere)
+
 # %% ../nbs/95_streams.qmd #Stream
 class Stream(eqx.Module):
     """A large memory, to be looked at a chunk at a time."""
 
     Xi: Float[Array, "K D"]
     lagrangian: Callable  # "K" -> ""
+    spread: Spread | None  # over the devices of a mesh
     law: Law = eqx.field(static=True)
     prepare: Callable = eqx.field(static=True)  # "K D" -> "K D", row by row
     dtype: Any = eqx.field(static=True)  # in which it is computed
+    chunk: int = eqx.field(static=True)  # so many memories at a time
 
     def states(self, rows: Float[Array, "R D"]) -> Float[Array, "R K"]:
         """What the hidden neurons receive."""
@@ -134,33 +173,52 @@ class Stream(eqx.Module):
         """Their Lagrangian, for each row."""
         return jax.vmap(self.lagrangian)(self.states(rows))
 
-    def joined(self, a: Float[Array, " R"], b: Float[Array, " R"]) -> Float[Array, " R"]:
-        """The Lagrangians of two parts together."""
-        if self.law == "sum":
-            return a + b
-        return jax.vmap(without_bias(self.lagrangian, 2))(jnp.stack([a, b], 1))
+    def joined(self, parts: Float[Array, "n R"]) -> Float[Array, " R"]:
+        """The Lagrangian of all, for each row, from those of `n` parts."""
+        whole = jnp.sum if self.law == "sum" else without_bias(self.lagrangian, len(parts))
+        return jax.vmap(whole, 1)(parts)
 
 # %% ../nbs/95_streams.qmd #as_stream
 def as_stream(
-    Xi: Float[Array, "*K D"], lagrangian: Callable, prepare: Callable, dtype: Any
+    Xi: Float[Array, "*K D"],
+    lagrangian: Callable,
+    prepare: Callable,
+    dtype: Any,
+    spread: Spread | None = None,
 ) -> Stream | None:
     """A stream over these memories for states of this type, if there can be one."""
-    if Xi.ndim != 2 or len(Xi) < LEAST:
+    if Xi.ndim != 2 or not spread and len(Xi) < LEAST:
         return None
     wide = common_type(dtype, Xi.dtype, jnp.float32)
     law = law_of(lagrangian, len(Xi), wide)
-    return law and Stream(Xi, lagrangian, law, prepare, wide)
+    chunk = CHUNK if len(Xi) >= LEAST else len(Xi)
+    return law and Stream(Xi, lagrangian, spread, law, prepare, wide, chunk)
 
-# %% ../nbs/95_streams.qmd #over_chunks
+# %% ../nbs/95_streams.qmd #by_memory
+def by_memory(stream: Stream) -> tuple[Stream, Stream]:
+    """What has an entry for each memory, and all the rest."""
+    return eqx.partition(stream, lambda a: jnp.shape(a)[:1] == (len(stream.Xi),))
+
+
+def stack(*parts: Any) -> Any:
+    """Parts along a leading axis."""
+    return jax.tree.map(lambda *a: jnp.stack(a), *parts)
+
+
 def over_chunks(
     stream: Stream,
-    part: Callable,  # of a stream with a chunk, and where it begins
-    join: Callable,  # of what has been put together so far and another part
+    rows: Float[Array, "R D"],
+    part: Callable,  # of a stream with a chunk, the rows, and where the chunk begins
+    join: Callable,  # of the stream, and of several parts along a leading axis
     by_position: bool = True,
+    alone: bool = False,  # devices look at what they have without JAX's partitioner
 ) -> Any:
     """The parts of all chunks, put together."""
-    K, (n, rest) = len(stream.Xi), divmod(len(stream.Xi), CHUNK)
-    along, fixed = eqx.partition(stream, lambda a: jnp.shape(a)[:1] == (K,))
+    if (spread := stream.spread) is not None:
+        return over_devices(spread, stream, rows, part, join, by_position, alone)
+    size = min(stream.chunk, len(stream.Xi))
+    n, rest = divmod(len(stream.Xi), size)
+    along, fixed = by_memory(stream)
 
     def cut(start: int | Array, size: int) -> Stream:
         slices = lambda a: lax.dynamic_slice_in_dim(a, start, size)
@@ -168,25 +226,26 @@ def over_chunks(
 
     @partial(jax.checkpoint, prevent_cse=False)
     def add(so_far: Any, i: Array, chunk: Stream | None) -> Any:
-        here = cut(i * CHUNK, CHUNK) if by_position else eqx.combine(chunk, fixed)
-        new = part(here, i * CHUNK)
-        together = join(so_far, new)  # before the first chunk there is nothing
+        here = cut(i * size, size) if by_position else eqx.combine(chunk, fixed)
+        new = part(here, rows, i * size)
+        together = join(stream, stack(so_far, new))  # before the first chunk there is nothing
         return jax.tree.map(partial(jnp.where, i > 0), together, new)
 
-    folded = lambda a: a[: n * CHUNK].reshape(n, CHUNK, *a.shape[1:])
+    folded = lambda a: a[: n * size].reshape(n, size, *a.shape[1:])
     chunks = None if by_position else jax.tree.map(folded, along)
-    nothing = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda: part(cut(0, CHUNK), 0))
-    )
+    first = jax.eval_shape(lambda: part(cut(0, size), rows, 0))
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), first)
     body = lambda so_far, x: (add(so_far, *x), None)
     all_but_rest, _ = lax.scan(body, nothing, (jnp.arange(n), chunks))
-    return join(all_but_rest, part(cut(n * CHUNK, rest), n * CHUNK)) if rest else all_but_rest
+    if not rest:
+        return all_but_rest
+    return join(stream, stack(all_but_rest, part(cut(n * size, rest), rows, n * size)))
 
 # %% ../nbs/95_streams.qmd #values
 def values(stream: Stream, rows: Float[Array, "R D"], by_position: bool = True) -> Array:
     """The Lagrangian for each row."""
-    part = lambda chunk, _: chunk.values(rows)
-    return over_chunks(stream, part, stream.joined, by_position)
+    part = lambda chunk, rows, _: chunk.values(rows)
+    return over_chunks(stream, rows, part, Stream.joined, by_position)
 
 
 def values_and_slopes(
@@ -194,16 +253,16 @@ def values_and_slopes(
 ) -> tuple[Float[Array, " R"], Float[Array, "R D"]]:
     """The Lagrangian for each row, and its slope, in one pass."""
 
-    def part(chunk: Stream, _: int | Array) -> tuple[Array, Array]:
+    def part(chunk: Stream, rows: Array, _: int | Array) -> tuple[Array, Array]:
         value, pull = jax.vjp(chunk.values, rows)
         return value, *pull(jnp.ones_like(value))
 
-    def join(so_far: tuple, new: tuple) -> tuple[Array, Array]:
-        value, pull = jax.vjp(stream.joined, so_far[0], new[0])
-        ours, theirs = pull(jnp.ones_like(value))
-        return value, ours[:, None] * so_far[1] + theirs[:, None] * new[1]
+    def join(stream: Stream, parts: tuple) -> tuple[Array, Array]:
+        value, pull = jax.vjp(stream.joined, parts[0])
+        (shares,) = pull(jnp.ones_like(value))
+        return value, jnp.sum(shares[..., None] * parts[1], 0)
 
-    return over_chunks(stream, part, join, by_position)
+    return over_chunks(stream, rows, part, join, by_position)
 
 # %% ../nbs/95_streams.qmd #is_moved
 def is_moved(dstream: Stream) -> bool:
@@ -254,7 +313,7 @@ def nearest(
 ) -> tuple[Int[Array, "R k"], Float[Array, "R k"]]:
     """Which `k` memories have the largest states, the first one first, and their weights."""
 
-    def part(chunk: Stream, start: int | Array) -> tuple[Array, ...]:
+    def part(chunk: Stream, rows: Array, start: int | Array) -> tuple[Array, ...]:
         states = chunk.states(rows)
         value, pull = jax.vjp(jax.vmap(chunk.lagrangian), states)
         (weights,) = pull(jnp.ones_like(value))
@@ -262,15 +321,39 @@ def nearest(
         short = ((0, 0), (0, k - i.shape[1]))  # a rest of fewer than `k`
         largest = jnp.pad(largest, short, constant_values=-jnp.inf)
         weights = jnp.take_along_axis(weights, i, 1)
-        return value, largest, jnp.pad(start + i, short), jnp.pad(weights, short)
+        return value, largest, jnp.pad(start + i.astype(int), short), jnp.pad(weights, short)
 
-    def join(so_far: tuple, new: tuple) -> tuple[Array, ...]:
-        value, pull = jax.vjp(stream.joined, so_far[0], new[0])
-        shares = pull(jnp.ones_like(value))
-        both = lambda i: jnp.concatenate([so_far[i], new[i]], 1)
-        scaled = [share[:, None] * part[3] for share, part in zip(shares, (so_far, new))]
-        largest, i = lax.top_k(both(1), k)
-        pick = partial(jnp.take_along_axis, indices=i, axis=1)
-        return value, largest, pick(both(2)), pick(jnp.concatenate(scaled, 1))
+    def join(stream: Stream, parts: tuple) -> tuple[Array, ...]:
+        value, pull = jax.vjp(stream.joined, parts[0])
+        (shares,) = pull(jnp.ones_like(value))
+        beside = lambda a: jnp.moveaxis(a, 0, 1).reshape(len(rows), -1)
+        largest, i = lax.top_k(beside(parts[1]), k)
+        pick = lambda a: jnp.take_along_axis(beside(a), i, 1)
+        return value, largest, pick(parts[2]), pick(shares[..., None] * parts[3])
 
-    return over_chunks(stream, part, join)[2:]
+    return over_chunks(stream, rows, part, join, alone=True)[2:]
+
+# %% ../nbs/95_streams.qmd #over_devices
+def over_devices(
+    spread: Spread,
+    stream: Stream,
+    rows: Float[Array, "R D"],
+    part: Callable,
+    join: Callable,
+    by_position: bool,
+    alone: bool,
+) -> Any:
+    """The parts of all devices, put together: see `over_chunks`."""
+    size, (along, fixed) = len(stream.Xi) // spread.n, by_memory(stream)
+    part_of = lambda a: spread.on_each(a.reshape(spread.n, size, *a.shape[1:]))
+    copy = lambda a: spread.on_each(jnp.broadcast_to(a, (spread.n, *a.shape)))
+
+    def look(along: Stream, fixed: Stream, rows: Array, i: Array) -> Any:
+        here = replace(eqx.combine(along, fixed), spread=None)
+        shifted = lambda chunk, rows, start: part(chunk, rows, i * size + start)
+        return over_chunks(here, rows, shifted, join, by_position)
+
+    each: Callable = jax.vmap(look)
+    each = spread.map(each) if alone else each
+    args = jax.tree.map(part_of, along), jax.tree.map(copy, fixed), copy(rows)
+    return join(stream, each(*args, jnp.arange(spread.n)))

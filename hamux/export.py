@@ -30,6 +30,7 @@ from jax.tree_util import DictKey, GetAttrKey
 from jaxtyping import Array
 
 from ._parameters import AbstractFunction, Structure, is_key
+from ._streams import Spread
 from ._wiring import check_ready
 from .core import HAM, VectorizedHAM
 from .dynamics import Retrieval, Trace
@@ -115,6 +116,8 @@ def _spell(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 # %% ../nbs/09_export.qmd #_describe
 def _describe(ham: HAM) -> tuple[dict[str, Any], list[str]]:
     """All facts by name, what each leaf is among them; and the names of the leaves."""
+    is_spread = lambda a: isinstance(a, Spread)
+    ham = jax.tree.map(lambda a: None if is_spread(a) else a, ham, is_leaf=is_spread)
     leaves, tree = jax.tree.flatten(ham)
     facts, names = {}, [""] * len(leaves)
     for name, part in _walk("", tree.unflatten(map(_Leaf, range(len(leaves))))):

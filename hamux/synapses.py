@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Real
 from ._checks import as_count, as_counts, check_ndim
 from ._numerics import common_type, einsum, widen
 from ._parameters import as_weights, fill, weights_of
-from ._streams import Stream, as_stream, fields, nearest, streamed
+from ._streams import Spread, Stream, as_stream, fields, nearest, streamed
 from ._tokens import count_tokens, tokens
 from ._wiring import draw
 from .core import Lagrangian, LinearSynapse, NeuronLayer, as_hypersynapse
@@ -219,7 +219,8 @@ def _lead(memory: "_Memory", *xhats: Float[Array, "..."]) -> tuple[int, ...]:
 def _as_stream(memory: "_Memory", rows: Float[Array, "rows D"]) -> Stream | None:
     """A large memory a chunk at a time, if its Lagrangian allows it: see `hamux._streams`."""
     prepare = _unit if memory.normalized else _as_it_is
-    return as_stream(weights_of(memory, "Xi"), memory.lagrangian, prepare, rows.dtype)
+    Xi = weights_of(memory, "Xi")
+    return as_stream(Xi, memory.lagrangian, prepare, rows.dtype, memory.spread)
 
 
 def _as_it_is(Xi: Float[Array, "K D"]) -> Float[Array, "K D"]:
@@ -235,6 +236,7 @@ class _Memory(eqx.Module):
     hidden: tuple[int, ...] = eqx.field(static=True)  # *K
     normalized: bool = eqx.field(static=True)
     axis: int | None = eqx.field(static=True)
+    spread: Spread | None  # over the devices of a mesh, by `hmx.shard`
 
     @property
     def memories(self) -> Float[Array, "*K D"]:
@@ -276,6 +278,11 @@ class _Memory(eqx.Module):
         each: tuple[Any, ...] = tuple(xhats) if isinstance(xhats, list | tuple) else (xhats,)
         if as_count("k", k) > (K := self.hidden[-1]):
             raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
+        if K - 1 > jnp.iinfo(jax.dtypes.canonicalize_dtype(int)).max:
+            raise ValueError(
+                f"Numbers of {K} memories need 64 bits: "
+                '`jax.config.update("jax_enable_x64", True)`.'
+            )
         rows, hidden = _all_rows(self, *each), self.lagrangian
         if (stream := _as_stream(self, rows)) is not None:
             numbers, weights = nearest(stream, rows.astype(stream.dtype), k)
@@ -305,7 +312,7 @@ class DenseMemory(_Memory):
     ):
         self.Xi, self.hidden = _as_memories(Xi)
         self.lagrangian = NeuronLayer(lagrangian, self.hidden).lagrangian  # which it checks
-        self.normalized, self.axis = normalized, _as_axis(axis)
+        self.normalized, self.axis, self.spread = normalized, _as_axis(axis), None
 
     def init_params(self, key: PRNGKeyArray, *shapes: tuple[int, ...]) -> "DenseMemory":
         """Normal memories of length one on average, with variance 1 / D, unless there are any."""
@@ -400,7 +407,8 @@ def _parts(memory: DenseMemory) -> tuple[Float[Array, "K D"], Biased]:
 def _changed(memory: DenseMemory, Xi: Array, b: Array) -> DenseMemory:
     """`memory` with other memories and biases, maybe more of them."""
     hidden = Biased(_parts(memory)[1].lagrangian, b)
-    return DenseMemory(Xi, hidden, normalized=memory.normalized, axis=memory.axis)
+    new = DenseMemory(Xi, hidden, normalized=memory.normalized, axis=memory.axis)
+    return eqx.tree_at(lambda m: m.spread, new, memory.spread, is_leaf=lambda a: a is None)
 
 
 def _with_room(memory: DenseMemory, room: int) -> DenseMemory:
@@ -428,7 +436,8 @@ def store(
     if new.shape[1] != D:
         raise ValueError(f"`patterns` must have {D} entries each, got {new.shape[1]}.")
     if (missing := len(new) - _empty(memory).size) > 0:
-        memory = _with_room(memory, max(missing, *memory.hidden))
+        (K,) = memory.hidden
+        memory = _with_room(memory, -(-missing // K) * K)  # as even over devices as before
     Xi, hidden = _parts(memory)
     rows, bias = _empty(memory)[: len(new)], _bias(new).astype(hidden.b.dtype)
     Xi, b = Xi.at[rows].set(new.astype(Xi.dtype)), hidden.b.at[rows].set(bias)
