@@ -140,6 +140,7 @@ def _checkpointer() -> Any:
         from orbax.checkpoint import StandardCheckpointer
     except ImportError as error:
         raise ImportError(
-            'This needs Orbax, `pip install "hamux[scale]"`; `hmx.save` and `hmx.load` need nothing.'
+            'This needs Orbax: `pip install "hamux[scale]"`. `hmx.save`, '
+            "for what fits in one place, needs nothing."
         ) from error
     return StandardCheckpointer()

@@ -120,7 +120,7 @@ def test_axes():
 def test_loading_needs_to_know_where(tmp_path, monkeypatch):
     ham = one(DenseMemory(normal(0, 8, 6), lagr_relu))
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
-    with pytest.raises(ImportError, match=r"needs Orbax, `pip install \"hamux\[scale\]\"`"):
+    with pytest.raises(ImportError, match=r"needs Orbax: `pip install \"hamux\[scale\]\"`"):
         save_shards(tmp_path / "bank", ham)
     with pytest.raises(ValueError, match=r"on which devices `.hypersynapses\['m'\].Xi` goes: `hmx.shard"):
         load_shards(tmp_path / "bank", ham)
