@@ -260,12 +260,16 @@ twice the echo, astrocyte: test_eigenvalues_of_the_coupling_are_those_of_hebb_sa
 + strength**0.5 * V
 
 a slope that is not rescaled, streams: streams::test_first_and_second_derivatives
-- ours[:, None] * so_far[1] +
-+ so_far[1] +
+- jnp.sum(shares[..., None] * parts[1], 0)
++ jnp.sum(parts[1], 0)
 
 the last, incomplete chunk dropped, streams: streams::test_first_and_second_derivatives
-- return join(all_but_rest, part(cut(n * CHUNK, rest), n * CHUNK)) if rest else all_but_rest
-+ return all_but_rest
+-     if not rest:
++     if True:
+
+rows numbered on each device anew, streams: scale::test_eight_devices
+- part(chunk, rows, i * size + start)
++ part(chunk, rows, start)
 """
 
 
