@@ -227,6 +227,16 @@ def _as_it_is(Xi: Float[Array, "K D"]) -> Float[Array, "K D"]:
     """`Xi`."""
     return Xi
 
+
+def _check_top(k: int, K: int) -> None:
+    """Refuse more than the `K` memories that there are, and more of these than can be counted."""
+    if as_count("k", k) > K:
+        raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
+    if K - 1 > jnp.iinfo(jax.dtypes.canonicalize_dtype(int)).max:
+        raise ValueError(
+            f"Numbers of {K} memories need 64 bits: `jax.config.update(\"jax_enable_x64\", True)`."
+        )
+
 # %% ../nbs/03_synapses.qmd #_Memory
 class _Memory(eqx.Module):
     """The energy `-L(Xi xhat)`, and what the hidden neurons would do."""
@@ -276,13 +286,7 @@ class _Memory(eqx.Module):
     def top(self, xhats: Array | Sequence[Array], k: int) -> "Top":
         """The `k` memories nearest to an activation, or to a tuple of one for each layer."""
         each: tuple[Any, ...] = tuple(xhats) if isinstance(xhats, list | tuple) else (xhats,)
-        if as_count("k", k) > (K := self.hidden[-1]):
-            raise ValueError(f"`k` must be at most {K}, the number of memories, got {k}.")
-        if K - 1 > jnp.iinfo(jax.dtypes.canonicalize_dtype(int)).max:
-            raise ValueError(
-                f"Numbers of {K} memories need 64 bits: "
-                '`jax.config.update("jax_enable_x64", True)`.'
-            )
+        _check_top(k, self.hidden[-1])
         rows, hidden = _all_rows(self, *each), self.lagrangian
         if (stream := _as_stream(self, rows)) is not None:
             numbers, weights = nearest(stream, rows.astype(stream.dtype), k)
