@@ -30,7 +30,7 @@ from .devices import CLAIMS
 from .helpers import normal
 
 # %% ../../nbs/tests/scale.qmd #shared
-def run(folder, n=1, devices=1, names=(), seconds=150):
+def run(folder, n=1, devices=1, names=(), seconds=240):
     """`n` processes of so many devices each, which look whether these claims hold; what they print."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
