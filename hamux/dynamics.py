@@ -105,7 +105,7 @@ def _evaluate(model: ClampedHAM, xs: States) -> Point:
 
 # %% ../nbs/04_dynamics.qmd #_is_finite
 def _is_finite(point: Point) -> Bool[Array, " numbers"]:
-    """Whether the states, energies and slopes of layers and energies of connections are finite."""
+    """Whether states, energies and slopes of layers, and energies of connections are."""
     parts = point.scales, point.neurons, point.squares, point.connections
     return jnp.concatenate([jnp.isfinite(a) for a in parts])
 
@@ -436,7 +436,7 @@ def _start(model: ClampedHAM, xs: States, plan: _Plan) -> _Run:
 
 # %% ../nbs/04_dynamics.qmd #_iterate
 def _iterate(model: ClampedHAM, run: _Run, plan: _Plan, until: Array | int) -> _Run:
-    """One sample, from where it is to its end, or `until` so many steps have been tried."""
+    """One sample, from where it is to its end, or `until` so many steps were tried."""
 
     def advance(run: _Run) -> _Run:
         trial = _evaluate(model, _moved(run.point, run.dt))
@@ -455,7 +455,8 @@ def _iterate(model: ClampedHAM, run: _Run, plan: _Plan, until: Array | int) -> _
         failed = _first((~finite, Outcome.NOT_FINITE))
         start = Verdict(jnp.asarray(True), *plan.solver.init(model.ham, trial), failed)
         step = plan.solver.judge(model.ham, run.point, trial, run.dt, run.memory)
-        dt, outcome = step.dt.astype(start.dt.dtype), jnp.asarray(step.outcome, jnp.int32)
+        dt = step.dt.astype(start.dt.dtype)
+        outcome = jnp.asarray(step.outcome, jnp.int32)
         step = Verdict(step.accept & finite, dt, step.memory, outcome)
         return jax.tree.map(partial(jnp.where, run.evaluations == 0), start, step)
 
@@ -515,8 +516,7 @@ def _finish(model: ClampedHAM, run: _Run) -> Retrieval:
     ends = _energy(point), _norm(point), run.steps, run.evaluations, outcome
     where = _origin(model.ham, run.is_finite | (outcome != Outcome.NOT_FINITE))
     names = tuple(name for _, name in model.ham.connections), model.eliminated
-    states = point.xs, point.xhats
-    return Retrieval(*states, *ends, *where, None, *names)
+    return Retrieval(point.xs, point.xhats, *ends, *where, None, *names)
 
 # %% ../nbs/04_dynamics.qmd #_origin
 def _origin(ham: HAM, is_finite: Array) -> tuple[Array, Array]:
@@ -594,13 +594,14 @@ def _watched(ham: AnyHAM, held: Held, xs: _Start, plan: _Plan) -> Retrieval:
     """What `_retrieve` finds, with a bar that shows how far it is."""
     inputs = ham, held, xs, dataclasses.replace(plan, gradient="implicit")
     runs, until, more = _begin(*inputs), -1, 1
+    samples = moving = runs.outcome.size
     with optional("tqdm", "examples").tqdm(total=plan.steps, unit=" steps") as bar:
-        while jnp.any(runs.outcome == Outcome.RUNNING) and until < plan.steps:
+        while moving and until < plan.steps:
             began, until = time.monotonic(), min(until + more, plan.steps)
             runs = _go_on(*inputs, runs, jnp.int32(until))
             moving = int(jnp.sum(runs.outcome == Outcome.RUNNING))
             bar.update(until - bar.n)
-            bar.set_postfix_str(f"{moving} of {runs.outcome.size} samples move")
+            bar.set_postfix_str(f"{moving} of {samples} samples move")
             more *= 2 if time.monotonic() - began < 0.2 else 1
     return _end(*inputs, runs)
 

@@ -17,6 +17,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from ._checks import optional
 from ._streams import Spread, as_stream
 from .synapses import DenseMemory
 
@@ -32,7 +33,7 @@ def shard(
     """`ham` with the memories of every `DenseMemory` spread over the devices of a mesh.
 
     All other arrays are copied to each device. Arrays may also be shapes, of
-    `eqx.filter_eval_shape`. States are yours: copied, or spread along another axis of the mesh.
+    `eqx.filter_eval_shape`. States are yours: copied, or spread along another axis.
     """
     spread = Spread(mesh, _as_axis(mesh, axis))
     is_memory = lambda node: isinstance(node, DenseMemory)
@@ -53,18 +54,20 @@ def _spread(name: str, memory: DenseMemory, spread: Spread) -> DenseMemory:
     """`memory`, whose place in the model is `name`, on its devices."""
     Xi = memory.Xi
     if Xi is None or Xi.ndim != 2:
-        has = "has none yet: `ham.init_params(key)` comes first" if Xi is None else "has heads"
+        has = "has heads"
+        if Xi is None:
+            has = "has none yet: `ham.init_params(key)` comes first"
         raise ValueError(f"`ham{name}` must have its memories in one row, but {has}.")
     if len(Xi) % spread.n:
         raise ValueError(
-            f"`ham{name}` has {len(Xi)} memories, which must be a multiple of {spread.n}, the "
-            f"number of devices along {spread.axis!r}. `DenseMemory.store(..., "
-            f"room={-len(Xi) % spread.n})` makes it one."
+            f"`ham{name}` has {len(Xi)} memories, which must be a multiple of {spread.n}, "
+            f"the number of devices along {spread.axis!r}. "
+            f"`DenseMemory.store(..., room={-len(Xi) % spread.n})` makes it one."
         )
     if as_stream(Xi, memory.lagrangian, lambda Xi: Xi, Xi.dtype, spread) is None:
         raise ValueError(
-            f"The Lagrangian of `ham{name}` must be a sum over memories or the log of one, such as "
-            "`lagr_relu` or `lagr_softmax`; of others, devices cannot compute parts."
+            f"The Lagrangian of `ham{name}` must be a sum over memories or the log of one, "
+            "such as `lagr_relu` or `lagr_softmax`; of others, devices cannot compute parts."
         )
     everywhere = NamedSharding(spread.mesh, PartitionSpec())
     rows = lambda a: spread.sharding if a.shape[:1] == (len(Xi),) else everywhere
@@ -89,14 +92,16 @@ def _as_axis(mesh: Mesh, axis: str | None) -> str:
     kinds = getattr(jax.sharding, "AxisType", None)  # since JAX 0.7
     if kinds and kinds.Explicit in mesh.axis_types:
         raise ValueError(
-            "`mesh` must have axes of type Auto, along which JAX lays arrays by itself, "
-            f"got {mesh}. `jax.sharding.Mesh(devices, names)` has such."
+            "`mesh` must have axes of type Auto, along which JAX lays arrays by itself, got "
+            f"{mesh}. `jax.sharding.Mesh(devices, names)` has such."
         )
     names = mesh.axis_names
     if axis is None and len(names) == 1:
         return names[0]
     if axis is None or axis not in names:
-        raise ValueError(f"`axis` must be one of the axes of the mesh, {names}, got {axis!r}.")
+        raise ValueError(
+            f"`axis` must be one of the axes of the mesh, {names}, got {axis!r}."
+        )
     return axis
 
 # %% ../nbs/09b_scale.qmd #save_shards
@@ -104,7 +109,7 @@ def save_shards(
     folder: str | os.PathLike[str],  # that all processes see; it must not exist yet
     ham: Any,  # a HAM, or an optimiser's state
 ) -> None:
-    """Write a spread memory with Orbax; all processes call it, and each writes what it has."""
+    """Write a spread memory with Orbax; all call it, and each writes what it has."""
     with _checkpointer() as checkpointer:
         checkpointer.save(Path(folder).absolute(), _by_name(ham))
 
@@ -113,7 +118,7 @@ def load_shards(
     folder: str | os.PathLike[str],  # of `save_shards`
     like: Tree,  # of the same structure, spread by `shard`; shapes are enough
 ) -> Tree:
-    """What is in a folder of `save_shards`; each process reads what its devices shall have."""
+    """What is in a folder of `save_shards`; each reads what its devices shall have."""
     wanted = {}
     for name, a in _by_name(like).items():
         sharding = getattr(a, "sharding", None)
@@ -125,7 +130,8 @@ def load_shards(
         wanted[name] = jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
     with _checkpointer() as checkpointer:
         arrays = checkpointer.restore(Path(folder).absolute(), wanted)
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+    leaves = [arrays[name] for name in wanted]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 # %% ../nbs/09b_scale.qmd #_by_name
 def _by_name(tree: Any) -> dict[str, Any]:
@@ -135,12 +141,5 @@ def _by_name(tree: Any) -> dict[str, Any]:
 
 
 def _checkpointer() -> Any:
-    """What writes and reads, if Orbax is installed."""
-    try:
-        from orbax.checkpoint import StandardCheckpointer
-    except ImportError as error:
-        raise ImportError(
-            'This needs Orbax: `pip install "hamux[scale]"`. `hmx.save`, '
-            "for what fits in one place, needs nothing."
-        ) from error
-    return StandardCheckpointer()
+    """What writes and reads."""
+    return optional("orbax.checkpoint", "scale").StandardCheckpointer()

@@ -1,10 +1,13 @@
 """What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
 
-python -m scripts.bench [--quick] [--only evaluations small large latency million memory]
+python -m scripts.bench [--quick] [--only evaluations small large latency million spreading memory]
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +15,7 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from hamux import (
@@ -31,6 +35,7 @@ from hamux import (
     lagr_softmax,
     lagr_tanh,
     retrieve,
+    shard,
 )
 
 Row = Sequence[str | float]
@@ -385,7 +390,41 @@ def million(quick: bool) -> str:
     return table(f"{K} memories of {D}, batch {batch}, float32, and what memory it takes", header, rows)
 
 
-BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, million, memory)}
+def spreading(quick: bool) -> str:
+    """A step with a memory that is spread over devices of one processor, which saves no work, against the same memory."""
+    K, batch, turns = (16_384, 16, 2) if quick else (262_144, 256, 20)
+    code = f"import json; from scripts import bench; print(json.dumps(bench.shares({K}, {batch}, {turns})))"
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True)
+    rows: list[Row] = []
+    for n, shares in json.loads(done.stdout).items():
+        low, middle, high = statistics.quantiles(shares, n=4)
+        rows.append([n, middle, low, high])
+    rows.append(["target, at least", 0.9, "", ""])
+    progress(f"spreading: {K} memories of 64, batch {batch}")
+    title = f"{K} memories of 64, batch {batch}: processor time of a step, over that of the memory spread over devices"
+    return table(title, ["devices", "efficiency", "a quarter below", "above"], rows)
+
+
+def shares(K: int, batch: int, turns: int) -> dict[int, list[float]]:
+    """For each number of devices, of which this process has eight, the efficiency in each turn."""
+    memory, x = memory_model(64, K)[0].hypersynapses["Xi"], normal(jax.random.key(1), batch, 64)
+    slope = jax.jit(lambda memory, x: jax.vmap(jax.value_and_grad(memory))(x))
+    devices = jax.devices()
+    spread = {n: shard(memory, jax.sharding.Mesh(np.array(devices[:n]), ("memories",))) for n in (1, 2, 8)}
+    found: dict[int, list[float]] = {n: [] for n in spread}
+    for turn in range(turns + 1):
+        times = {}
+        for n, model in ({0: memory} | spread).items():
+            start = time.process_time()
+            jax.block_until_ready(slope(model, x))
+            times[n] = time.process_time() - start
+        for n in spread if turn else ():  # the first one compiles
+            found[n].append(times[0] / times[n])
+    return found
+
+
+BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, million, spreading, memory)}
 
 
 def progress(text: str) -> None:

@@ -60,14 +60,17 @@ def _home(name: str) -> str | None:
 
 def _exported(sym: object) -> object:
     """The same thing in the package, for Python cannot find the source of a class that a notebook defined."""
-    name = getattr(sym, "__qualname__", "")
+    name = getattr(sym, "__qualname__", None) or ""
     home = _home(name)
     return operator.attrgetter(name)(importlib.import_module(home)) if home else sym
 
 
 def _is_private(sym: object) -> bool:
-    """Whether `sym` is of a notebook, but has no public name in the package and no place in a public module."""
-    name = getattr(sym, "__qualname__", "").split(".")[0]
+    """Whether `sym` has no name, or is of a notebook with no public name in the package nor a place in a public module."""
+    name = getattr(sym, "__qualname__", None)
+    if not isinstance(name, str):  # what a decorator made, and left without a name: nothing is known of it
+        return True
+    name = name.split(".")[0]
     if hasattr(importlib.import_module(get_config().lib_name), name):
         return False
     home = _home(name)

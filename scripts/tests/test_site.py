@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import equinox as eqx
 import pytest
 import yaml
 
@@ -342,6 +343,11 @@ class Choice:
 def test_an_entry_has_defaults_as_they_are_written_and_no_call_of_a_choice():
     assert entry(Colour).startswith("### Colour\n\n::: {.api}\n\n```python\nColour\n```\n\nA choice.\n")
     assert "Choice(colour=Colour.RED)" in entry(Choice) and "| `Colour.RED` | which |" in entry(Choice)
+
+
+def test_what_a_decorator_leaves_without_a_name_has_no_entry():
+    squared = eqx.filter_custom_jvp(lambda x: x * x)
+    assert entry(squared) == "" and entry(squared.def_jvp(lambda primals, tangents: (primals, tangents))) == ""
 
 
 def test_an_entry_can_show_the_code():
