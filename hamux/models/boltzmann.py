@@ -6,6 +6,8 @@
 __all__ = ['held_energy', 'boltzmann_machine', 'at_corner', 'log_partition', 'gibbs']
 
 # %% ../../nbs/18b_boltzmann.qmd #imports
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -50,7 +52,8 @@ def at_corner(
     layer: str = "visible",  # whose corner it is, or "hidden"
 ) -> States:
     """States with `layer` at a corner and the other layer at rest."""
-    W, x = ham.hypersynapses["W"].W, 40 * (corner - 0.5)
+    synapses: Any = ham.hypersynapses
+    W, x = synapses["W"].W, 40 * (corner - 0.5)
     if layer == "visible":
         return {"visible": x, "hidden": corner @ W}
     return {"visible": W @ corner, "hidden": x}
@@ -60,7 +63,8 @@ def log_partition(
     ham: HAM,  # a `boltzmann_machine` of H hidden neurons
 ) -> Float[Array, ""]:
     """The exact `log Z`, as a sum over all `2^H` hidden states: for H up to 15 or so."""
-    H = ham.neurons["hidden"].shape[0]
+    neurons: Any = ham.neurons
+    H = neurons["hidden"].shape[0]
     states = jnp.arange(2**H)[:, None] >> jnp.arange(H)[None] & 1
     corners = jnp.where(states == 1, 1.0, 0.0)
     energy = lambda h: ham.energy(at_corner(ham, h, "hidden"))
@@ -75,6 +79,6 @@ def gibbs(
     """The next `v` of a chain: all hidden neurons anew, then all visible ones."""
     keys = jax.random.split(key)
     for key, layer, other in zip(keys, ("visible", "hidden"), ("hidden", "visible")):
-        p = ham.activations(at_corner(ham, v, layer))[other]
-        v = jnp.where(jax.random.bernoulli(key, p), 1.0, 0.0)
+        p: Any = ham.activations(at_corner(ham, v, layer))
+        v = jnp.where(jax.random.bernoulli(key, p[other]), 1.0, 0.0)
     return v
