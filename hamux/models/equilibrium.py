@@ -6,10 +6,13 @@
 __all__ = ['feedback_classifier', 'nudge', 'nudged', 'contrast']
 
 # %% ../../nbs/16_equilibrium.qmd #imports
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._wiring import items
 from ..core import HAM, FunctionSynapse
 from ..lagrangians import RealScalarLike
 from ..layers import IdentityLayer, SoftmaxLayer, TanhLayer
@@ -62,9 +65,8 @@ def nudged(
     Hold the target in `retrieve`. Raises `ValueError` for a `ham` without the `layer`,
     or with a "target" or "nudge" of its own.
     """
-    layers, synapses = ham.neurons, ham.hypersynapses
-    named = isinstance(layers, dict) and isinstance(synapses, dict)
-    if not named or layer not in layers or "target" in layers or "nudge" in synapses:
+    layers, synapses = dict(items(ham.neurons)), dict(items(ham.hypersynapses))
+    if layer not in layers or "target" in layers or "nudge" in synapses:
         raise ValueError(
             f"`ham` must have a layer {layer!r}, and neither a layer 'target' nor a "
             f"hypersynapse 'nudge', got layers {list(layers)}."
@@ -92,10 +94,10 @@ def contrast(
     if not isinstance(width, jax.Array) and not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
 
-    def slopes(xs: dict[str, Array]) -> HAM:
-        xs = {name: xs[name] for name in ham.neurons}
-        xhats = ham.vectorize().activations(xs)  # constants below
-        energy = lambda ham: ham.vectorize().energy(xhats, xs).mean()
+    def slopes(xs: dict[Any, Array]) -> HAM:
+        own = {name: xs[name] for name, _ in items(ham.neurons)}
+        xhats = ham.vectorize().activations(own)  # constants below
+        energy = lambda ham: ham.vectorize().energy(xhats, own).mean()
         return jax.grad(energy)(ham)
 
     return jax.tree.map(lambda a, b: (a - b) / width, slopes(up), slopes(down))
