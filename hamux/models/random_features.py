@@ -6,6 +6,7 @@
 __all__ = ['Kind', 'features', 'RandomFeatureMemory', 'random_features']
 
 # %% ../../nbs/18_random_features.qmd #imports
+from collections.abc import Callable
 from math import sqrt
 from typing import Literal
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..core import HAM, Lagrangian, NeuronLayer
+from ..core import HAM, NeuronLayer
 from ..lagrangians import RealScalarLike, lagr_identity
 
 # %% ../../nbs/18_random_features.qmd #Kind
@@ -69,7 +70,7 @@ def random_features(
     M: int,  # how many of them; Y = 2M numbers hold the patterns
     beta: float = 10.0,  # inverse temperature, positive
     kind: Kind = "trigonometric",
-    visible: Lagrangian = lagr_identity,  # the Lagrangian of the pixels
+    visible: Callable = lagr_identity,  # the Lagrangian of the pixels
 ) -> HAM:
     """A softmax memory in random features [@hoover2024dense].
 
