@@ -51,9 +51,21 @@ def at_corner(
     corner: Float[Array, " N"],  # zeros and ones
     layer: str = "visible",  # whose corner it is, or "hidden"
 ) -> States:
-    """States with `layer` at a corner and the other layer at rest."""
+    """States with `layer` at a corner and the other layer at rest.
+
+    `ValueError` for another layer, or a corner that is not of its shape.
+    """
     synapses: Any = ham.hypersynapses
-    W, x = synapses["W"].W, 40 * (corner - 0.5)
+    W = synapses["W"].W
+    shapes = {"visible": W.shape[:1], "hidden": W.shape[1:]}
+    if layer not in shapes:
+        raise ValueError(f"`layer` must be 'visible' or 'hidden', got {layer!r}.")
+    if jnp.shape(corner) != shapes[layer]:
+        raise ValueError(
+            f"The corner of layer {layer!r} must be of shape {shapes[layer]}, "
+            f"got {jnp.shape(corner)}."
+        )
+    x = 40 * (corner - 0.5)
     if layer == "visible":
         return {"visible": x, "hidden": corner @ W}
     return {"visible": W @ corner, "hidden": x}
@@ -76,7 +88,10 @@ def gibbs(
     v: Float[Array, " N"],  # zeros and ones
     key: PRNGKeyArray,
 ) -> Float[Array, " N"]:
-    """The next `v` of a chain: all hidden neurons anew, then all visible ones."""
+    """The next `v` of a chain: all hidden neurons anew, then all visible ones.
+
+    `ValueError` if `v` is not of the shape of the visible layer.
+    """
     keys = jax.random.split(key)
     for key, layer, other in zip(keys, ("visible", "hidden"), ("hidden", "visible")):
         p: Any = ham.activations(at_corner(ham, v, layer))

@@ -6,7 +6,7 @@
 __all__ = ['N', 'H', 'TOL', 'machine', 'corners', 'joint', 'test_the_slope_at_fixed_activations_is_minus_the_activation',
            'test_the_value_is_the_energy', 'test_free_energies_and_log_z_are_those_of_all_pairs',
            'test_the_mean_slope_is_that_of_log_z', 'test_a_step_of_gibbs_has_the_exact_chances', 'test_what_is_learned',
-           'test_the_other_layer_is_at_rest']
+           'test_the_other_layer_is_at_rest', 'test_what_is_no_corner_is_refused', 'test_a_chain_is_of_visible_corners']
 
 # %% ../../nbs/tests/boltzmann.qmd #imports
 from itertools import product
@@ -121,3 +121,23 @@ def test_the_other_layer_is_at_rest(layer, n, other):
     slopes = ham.dEdact(ham.activations(xs), xs)
     assert jnp.allclose(slopes[other], 0, atol=1e-5)
     assert jnp.allclose(ham.activations(xs)[layer], corners(n)[3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape, layer, message",
+    [
+        ((H,), "visible", r"shape \(4,\), got \(3,\)"),
+        ((N,), "hidden", r"shape \(3,\), got \(4,\)"),
+        ((N,), "other", "'visible' or 'hidden', got 'other'"),
+    ],
+)
+def test_what_is_no_corner_is_refused(shape, layer, message):
+    ham, *_ = machine()
+    with pytest.raises(ValueError, match=message):
+        at_corner(ham, jnp.ones(shape), layer)
+
+
+def test_a_chain_is_of_visible_corners():
+    ham, *_ = machine()
+    with pytest.raises(ValueError, match=r"shape \(4,\), got \(3,\)"):
+        gibbs(ham, jnp.ones(H), jax.random.key(0))
