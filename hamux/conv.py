@@ -96,7 +96,8 @@ class _AbstractConvolution(eqx.Module):
         """Zeros of the shape that the second layer must have when the first one is like `x`."""
         shape = x.shape if isinstance(x, jax.Array | np.ndarray) else as_counts("x", x)
         _check_images(self, shape)
-        pending = jax.ShapeDtypeStruct((channels_out, shape[-1], *self.filter_shape), float)
+        weights = channels_out, shape[-1], *self.filter_shape
+        pending = jax.ShapeDtypeStruct(weights, jnp.result_type(float))
         W = pending if self.W is None else self.W
         batch = jax.ShapeDtypeStruct((1, *shape), W.dtype)  # nothing is drawn or convolved
         return jnp.zeros_like(jax.eval_shape(partial(_convolve, self), W, batch))[0]

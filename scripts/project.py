@@ -26,7 +26,7 @@ ENV = {
     "JAX_COMPILATION_CACHE_DIR": str(BUILD / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    "JAX_TRACEBACK_FILTERING": "off",  # only frames of notebooks and of hamux are shown anyway
+    "JAX_TRACEBACK_FILTERING": "quiet_remove_frames",  # those of notebooks and of hamux are shown
     **os.environ,
     # Strict JAX: no notebook may lean on a silent promotion.
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",

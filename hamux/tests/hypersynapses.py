@@ -112,7 +112,7 @@ def check_in_a_network(case):
     ham, named = jax.eval_shape(lambda: (ham.init_params(KEY), named.init_params(KEY)))
     assert type(ham.hypersynapses[0]) is type(named.hypersynapses["s"]) is type(pending)
     assert jax.tree.structure(ham.hypersynapses[0]) == jax.tree.structure(named.hypersynapses["s"])
-    xs = [jax.ShapeDtypeStruct((2, *shape), float) for shape in shapes]
+    xs = [jax.ShapeDtypeStruct((2, *shape), jnp.result_type(float)) for shape in shapes]
     slopes = jax.eval_shape(lambda ham, xs: ham.vectorize().dEdact(xs, xs), ham, xs)
     assert [s.shape for s in slopes] == [(2, *shape) for shape in shapes]
 

@@ -310,7 +310,7 @@ def test_the_sentence_is_the_last_line_of_an_error():
     with pytest.raises(RuntimeError) as error:
         jax.block_until_ready(gradient(ham))
     last = str(error.value).strip().splitlines()[-1]
-    assert "is the gradient of a fixed point, but a sample did not converge" in last
+    assert "is the gradient of a fixed point, but a sample did not converge" in last, str(error.value)
     assert "filter_jit" not in str(error.value)
 
 
