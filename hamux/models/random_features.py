@@ -42,7 +42,10 @@ def features(
 
 # %% ../../nbs/18_random_features.qmd #RandomFeatureMemory
 class RandomFeatureMemory(eqx.Module):
-    """`E = -|xhat|^2 / 2 - log(max(phi(xhat) . T, floor)) / beta` [@hoover2024dense]."""
+    """Patterns in one vector `T` [@hoover2024dense].
+
+    `E = -|xhat|^2 / 2 - log(max(phi(xhat) . T, floor)) / beta`.
+    """
 
     W: Float[Array, "M D"]  # directions; they say nothing about the patterns
     T: Float[Array, " Y"]  # the sum of the features of all patterns, Y = 2M
