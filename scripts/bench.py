@@ -393,6 +393,7 @@ def million(quick: bool) -> str:
 def spreading(quick: bool) -> str:
     """A step with a memory that is spread over devices of one processor, which saves no work, against the same memory."""
     K, batch, turns = (16_384, 16, 2) if quick else (262_144, 256, 20)
+    progress(f"spreading: {K} memories of 64, batch {batch}")
     code = f"import json; from scripts import bench; print(json.dumps(bench.shares({K}, {batch}, {turns})))"
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run([sys.executable, "-c", code], env=env, check=True, stdout=subprocess.PIPE, text=True)
@@ -401,7 +402,6 @@ def spreading(quick: bool) -> str:
         low, middle, high = statistics.quantiles(shares, n=4)
         rows.append([n, middle, low, high])
     rows.append(["target, at least", 0.9, "", ""])
-    progress(f"spreading: {K} memories of 64, batch {batch}")
     title = f"{K} memories of 64, batch {batch}: processor time of a step, over that of the memory spread over devices"
     return table(title, ["devices", "efficiency", "a quarter below", "above"], rows)
 

@@ -6,7 +6,7 @@
 __all__ = ['held_energy', 'boltzmann_machine', 'at_corner', 'log_partition', 'gibbs']
 
 # %% ../../nbs/18b_boltzmann.qmd #imports
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def at_corner(
 
     `ValueError` for another layer, or a corner that is not of its shape.
     """
-    synapses: Any = ham.hypersynapses
+    neurons, synapses = cast(Any, ham.neurons), cast(Any, ham.hypersynapses)
     W = synapses["W"].W
     shapes = {"visible": W.shape[:1], "hidden": W.shape[1:]}
     if layer not in shapes:
@@ -65,7 +65,7 @@ def at_corner(
             f"The corner of layer {layer!r} must be of shape {shapes[layer]}, "
             f"got {jnp.shape(corner)}."
         )
-    x = 40 * (corner - 0.5)
+    x = 40 * (corner - 0.5) - neurons[layer].lagrangian.b
     if layer == "visible":
         return {"visible": x, "hidden": corner @ W}
     return {"visible": W @ corner, "hidden": x}
@@ -74,7 +74,7 @@ def at_corner(
 def log_partition(
     ham: HAM,  # a `boltzmann_machine` of H hidden neurons
 ) -> Float[Array, ""]:
-    """The exact `log Z`, as a sum over all `2^H` hidden states: for H up to 15 or so."""
+    """The exact `log Z`, a sum over all `2^H` hidden states: for H up to 15 or so."""
     neurons: Any = ham.neurons
     H = neurons["hidden"].shape[0]
     states = jnp.arange(2**H)[:, None] >> jnp.arange(H)[None] & 1

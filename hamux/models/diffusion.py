@@ -33,7 +33,8 @@ def diffusion(
 
     Its layer is "x", its hypersynapse "memory"; `p_t` is the density of the data `Xi`
     with the noise of time `t`, and `Delta` is the variance of that noise
-    [@ambrogioni2024search; @biroli2024dynamical]. Raises `ValueError` unless `Xi` is a matrix and `t` positive.
+    [@ambrogioni2024search; @biroli2024dynamical]. Raises `ValueError` unless `Xi` is a
+    matrix and `t` positive.
     """
     Xi = jnp.asarray(Xi, float)
     if Xi.ndim != 2 or 0 in Xi.shape:

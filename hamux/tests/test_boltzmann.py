@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['N', 'H', 'TOL', 'machine', 'corners', 'joint', 'test_the_slope_at_fixed_activations_is_minus_the_activation',
            'test_the_value_is_the_energy', 'test_free_energies_and_log_z_are_those_of_all_pairs',
-           'test_the_mean_slope_is_that_of_log_z', 'test_a_step_of_gibbs_has_the_exact_chances', 'test_what_is_learned',
-           'test_the_other_layer_is_at_rest', 'test_what_is_no_corner_is_refused', 'test_a_chain_is_of_visible_corners']
+           'test_a_corner_is_one_whatever_the_biases_are', 'test_the_mean_slope_is_that_of_log_z',
+           'test_a_step_of_gibbs_has_the_exact_chances', 'test_what_is_learned', 'test_the_other_layer_is_at_rest',
+           'test_what_is_no_corner_is_refused', 'test_a_chain_is_of_visible_corners']
 
 # %% ../../nbs/tests/boltzmann.qmd #imports
 from itertools import product
@@ -79,6 +80,13 @@ def test_free_energies_and_log_z_are_those_of_all_pairs(x64):
         energy = jax.vmap(lambda c, layer=layer: ham.energy(at_corner(ham, c, layer)))
         assert np.allclose(energy(jnp.asarray(corners(n))), -np.log(p.sum(axis)), **TOL)
     assert np.allclose(log_partition(ham), np.log(p.sum()), **TOL)
+
+
+def test_a_corner_is_one_whatever_the_biases_are(x64):
+    ham, W, a, b = machine()
+    where = lambda ham: [ham.neurons[n].lagrangian.b for n in ("visible", "hidden")]
+    ham = eqx.tree_at(where, ham, [jnp.asarray(15 * a), jnp.asarray(15 * b)])
+    assert np.allclose(log_partition(ham), np.log(joint(W, 15 * a, 15 * b).sum()), **TOL)
 
 
 def test_the_mean_slope_is_that_of_log_z(x64):
