@@ -53,7 +53,7 @@ def at_corner(
 ) -> States:
     """States with `layer` at a corner and the other layer at rest.
 
-    `ValueError` for another layer, or a corner that is not of its shape.
+    Raises `ValueError` for another layer, or a corner that is not of its shape.
     """
     neurons, synapses = cast(Any, ham.neurons), cast(Any, ham.hypersynapses)
     W = synapses["W"].W
