@@ -1,17 +1,19 @@
 """What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
 
-python -m scripts.bench [--quick] [--only evaluations small large latency million spreading memory]
+python -m scripts.bench [--quick] [--only evaluations small large latency million peers spreading memory]
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +39,8 @@ from hamux import (
     retrieve,
     shard,
 )
+from scripts.peers import BETA, DT, STEPS, Programs, measure, sizes, tiling, turns
+from scripts.project import BUILD, ROOT
 
 Row = Sequence[str | float]
 
@@ -50,18 +54,6 @@ def table(title: str, header: Sequence[str], rows: Sequence[Row]) -> str:
         for row in cells
     ]
     return "\n".join([f"\n{title}", lines[0], "-" * len(lines[0]), *map(str.rstrip, lines[1:])])
-
-
-def turns(runs: dict[str, Callable], times: int) -> dict[str, list[float]]:
-    """The times of each run in seconds. The first time is for compiling, and they take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for i in range(times + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            if i:
-                taken[name].append(time.perf_counter() - start)
-    return taken
 
 
 def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
@@ -334,13 +326,6 @@ def million(quick: bool) -> str:
     hidden = Lagrangian(lagr_softmax, beta=jnp.asarray(4.0))
     softmax, relu = DenseMemory(Xi, hidden), DenseMemory(Xi, lagr_relu)
 
-    def tiling(size, Xi, x):
-        def add(out, i):
-            part = lax.dynamic_slice_in_dim(Xi, i * size, size)
-            return out + (x @ part.T) @ part, None
-
-        return lax.scan(add, jnp.zeros_like(x), jnp.arange(K // size))[0]
-
     def slope(energy, memory, x):
         return jax.value_and_grad(lambda x: jnp.sum(jax.vmap(partial(energy, memory))(x)))(x)
 
@@ -390,6 +375,118 @@ def million(quick: bool) -> str:
     return table(f"{K} memories of {D}, batch {batch}, float32, and what memory it takes", header, rows)
 
 
+PEERS = {
+    "hamux": ["hamux==0.2.2", "fastcore==1.14.5"],  # which it needs, and does not say so
+    "torch": ["torch==2.13.0"],
+}
+
+
+class PeerError(Exception):
+    """Why other programs are left out."""
+
+
+def attempt(*command: str | Path) -> str:
+    """What a program prints; raises with its last line if it fails."""
+    try:
+        done = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True)
+    except OSError as e:
+        raise PeerError(str(e)) from None
+    if done.returncode:
+        raise PeerError([f"exit status {done.returncode}", *(done.stdout + done.stderr).strip().splitlines()][-1])
+    return done.stdout
+
+
+def environment(name: str) -> Path:
+    """The Python that has other programs, with our JAX, in an environment that is made unless it is there."""
+    wanted = [*PEERS[name], f"jax=={jax.__version__}"]
+    folder = BUILD / "peers" / name
+    python, ready = folder / "bin/python", folder / "ready"
+    if not (ready.exists() and ready.read_text() == " ".join(wanted)):
+        progress(f"peers: installing {' '.join(wanted)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        attempt(sys.executable, "-m", "venv", folder)
+        attempt(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
+        ready.write_text(" ".join(wanted))
+    return python
+
+
+def ours(Xi: np.ndarray, x: np.ndarray, whole: bool) -> Programs:
+    """hamux, and what JAX alone has."""
+    memory = DenseMemory(Xi, partial(lagr_softmax, beta=BETA))
+    ham = HAM({"x": NeuronLayer(lagr_identity, Xi.shape[1])}, {"Xi": memory}, [(("x",), "Xi")]).vectorize()
+
+    def step(ham, x):
+        energy, slope = ham.dEdact(ham.activations({"x": x}), {"x": x}, return_energy=True)
+        return {"x": x - slope["x"], "energy": energy}
+
+    def formula(Xi, x):
+        energy = lambda x: jnp.sum(x * x) / 2 - jax.nn.logsumexp(BETA * (Xi @ x)) / BETA
+        energies, slope = jax.vmap(jax.value_and_grad(energy))(x)
+        return {"x": x - slope, "energy": energies}
+
+    def attention(Xi, x):
+        one = lambda a: a[None, :, None]
+        return {"x": jax.nn.dot_product_attention(one(x), one(Xi), one(Xi), scale=BETA)[0, :, 0]}
+
+    def loop(step, Xi, x):
+        def update(x, _):
+            new = step(Xi, x)
+            return x + DT * (new.pop("x") - x), new
+
+        x, new = lax.scan(update, x, length=STEPS)
+        return {"x": x, "steps": STEPS} | jax.tree.map(lambda a: a[-1], new)
+
+    def recall(solver, ham, x):
+        exact = {"steps": STEPS, "tol": 0.0} if isinstance(solver, Euler) else {}
+        end = retrieve(ham, {"x": x}, solver=solver, **exact)
+        return {"x": end.xs["x"], "energy": end.energy, "rest": end.converged, "steps": end.evaluations}
+
+    Xi, x = jnp.asarray(Xi), jnp.asarray(x)
+    alone = {"autodiff of the formula": formula, "dot_product_attention": attention}
+    if not whole:
+        return {"hamux": (jax.jit(step), ham, x)} | {name: (jax.jit(f), Xi, x) for name, f in alone.items()}
+    solvers = {"hamux, Descent": partial(recall, Descent()), "hamux, Euler": partial(recall, Euler(DT))}
+    programs: Programs = {name: (f, ham, x) for name, f in solvers.items()}
+    programs |= {f"{name}, in jit": (jax.jit(f), ham, x) for name, f in solvers.items()}
+    return programs | {f"{name}, lax.scan": (jax.jit(partial(loop, f)), Xi, x) for name, f in alone.items()}
+
+
+def peers(quick: bool) -> str:
+    """A step and a whole retrieval, by hamux and by other programs, against the matrix products that they take."""
+    progress("peers: hamux and JAX alone")
+    with jax.default_device(jax.devices("cpu")[0]):
+        found = [measure(ours, quick, whole) for whole in (False, True)]
+    left_out = []
+    for name, (package, *_) in PEERS.items():
+        try:
+            python = environment(name)
+            progress(f"peers: {package}")
+            more = json.loads(attempt(python, "-P", ROOT / "scripts/peers.py", name, *["--quick"] * quick))
+            found = [mine | theirs for mine, theirs in zip(found, more, strict=True)]
+        except PeerError as e:
+            left_out.append(f"{package} left out: {e}")
+    if "hopfield-layers" not in found[0]:
+        left_out.append("hopfield-layers left out: on no package index; with PYTHONPATH=CHECKOUT it takes part")
+    titles = "One step", f"A retrieval, {STEPS} steps of {DT} or to rest"
+    return "\n".join([*(compared(titles[w], found[w], *sizes(quick, bool(w))) for w in (0, 1)), *left_out])
+
+
+def compared(title: str, found: dict[str, dict], K: int, batch: int, _: int) -> str:
+    """A table of what `measure` has found. All programs must give the states that the first one gives."""
+    whole, (first, *_) = any(one["steps"] for one in found.values()), found.values()
+    rows: list[Row] = []
+    for name, one in found.items():
+        off = float(np.max(np.abs(np.subtract(one["x"], first["x"]))))
+        assert off < 1e-3 or name.endswith("README"), f"{name} gives other states than hamux, by {off:.1e}"
+        low, *_, high = ratios = one["ratios"]
+        row = [name, 1e3 * one["seconds"], statistics.median(ratios), f"{low:.2f} to {high:.2f}", f"{off:.0e}"]
+        knows = ["yes" if key in one["gives"] else "no" for key in ("energy", "rest")]
+        rows.append(row + ([*knows, str(one["steps"] or ""), one["first"]] if whole else [knows[0], one.get("MB", "")]))
+    header = ["by", "ms", "of the products", "lowest and highest", "off by", "energy"]
+    header += ["rest", "steps", "first call, s"] if whole else ["MB"]
+    return table(f"{title}: {K} memories of 64, batch {batch}, on the processor", header, rows)
+
+
 def spreading(quick: bool) -> str:
     """A step with a memory that is spread over devices of one processor, which saves no work, against the same memory."""
     K, batch, turns = (16_384, 16, 2) if quick else (262_144, 256, 20)
@@ -424,7 +521,7 @@ def shares(K: int, batch: int, turns: int) -> dict[int, list[float]]:
     return found
 
 
-BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, million, spreading, memory)}
+BENCHMARKS = {f.__name__: f for f in (evaluations, small, large, latency, million, peers, spreading, memory)}
 
 
 def progress(text: str) -> None:
