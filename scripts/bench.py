@@ -39,6 +39,7 @@ from hamux import (
     retrieve,
     shard,
 )
+from scripts import trials
 from scripts.peers import BETA, DT, STEPS, Programs, measure, sizes, tiling, turns
 from scripts.project import BUILD, ROOT
 
@@ -179,7 +180,26 @@ def _evaluations(seeds: int, dts: int) -> str:
     found.append(["target, at most", *[""] * 4, 0.25, 0.75, "", ""])
     header = ["family", "Descent", "best Euler", "its dt", "dt 0.1", "of best", "worst", "worst, same minimum", "of dt 0.1"]
     title = f"Evaluations of dE/dxhat until rest, in {search.dtype} with the default `tol` (medians of {seeds} models)"
-    return table(title, header, found)
+
+    def bounds(family) -> list[list[float]]:
+        """For each model, the fewest evaluations where slopes are linear, and those with secants, of the best Euler's."""
+        ratios = []
+        for (ham, xs), (euler, _), _ in fixed(family):
+            end = retrieve(ham, xs, solver=Descent(eliminate=()), steps=5000)
+            fewest, best = trials.fewest(ham, xs, end.xs, np.asarray(search))
+            ratios.append([fewest / best, trials.secants(ham, xs, pairs=8)[0] / float(euler.min())])
+        progress(f"evaluations: what slopes allow for {family.__name__} in {search.dtype}")
+        return ratios
+
+    def spans(name: str, ratios: list[list[float]]) -> Row:
+        return [name, *(f(column) for column in zip(*ratios, strict=True) for f in (statistics.median, max))]
+
+    allowed = {family.__name__: bounds(family) for family in FAMILIES}
+    limits = [spans(name, ratios) for name, ratios in allowed.items()]
+    limits.append(spans("all", [row for ratios in allowed.values() for row in ratios]))
+    other = f"What slopes allow, and what eight secants reach, in evaluations of the best Euler's, in {search.dtype}"
+    columns = ["family", "fewest, slopes linear", "worst", "secants", "worst"]
+    return table(title, header, found) + "\n" + table(other, columns, limits)
 
 
 def memory_model(D: int, K: int) -> tuple[HAM, jax.Array]:
