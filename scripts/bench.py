@@ -1,11 +1,12 @@
 """What retrieval costs, as tables of ratios; every ratio is taken within one run, from runs that take turns.
 
-python -m scripts.bench [--quick] [--only evaluations small large latency million peers spreading memory]
+python -m scripts.bench [--quick] [--save] [--only evaluations small large latency million peers spreading memory]
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,17 +46,25 @@ from scripts.peers import BETA, DT, STEPS, Programs, measure, sizes, tiling, tur
 from scripts.project import BUILD, ROOT
 
 Row = Sequence[str | float]
+SAVED = ROOT / "nbs/results/bench.json"
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Row]) -> str:
-    """A table of text, with the first column to the left and numbers to the right."""
-    cells = [[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in (header, *rows)]
-    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True)))
-        for row in cells
-    ]
-    return "\n".join([f"\n{title}", lines[0], "-" * len(lines[0]), *map(str.rstrip, lines[1:])])
+class Table(NamedTuple):
+    """What `print` shows as text, with the first column to the left and numbers to the right."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        cells = [[c if isinstance(c, str) else f"{c:.4g}" for c in row] for row in (self.header, *self.rows)]
+        width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True)))
+            for row in cells
+        ]
+        return "\n".join([f"\n{self.title}", lines[0], "-" * len(lines[0]), *map(str.rstrip, lines[1:]), *self.notes])
 
 
 def medians(runs: dict[str, Callable], times: int) -> dict[str, float]:
@@ -125,17 +135,17 @@ FAMILIES = [softmax_memory, three_layers, convolutional, attention, classical]
 SPLIT = {three_layers: ("b",), convolutional: ("x", "m")}  # layers that can be eliminated
 
 
-def evaluations(quick: bool) -> str:
+def evaluations(quick: bool) -> list[Table]:
     """Energy gradients until `retrieve` calls it rest: its own solver, and Euler's best step size."""
     tables = []
     for wide in (False,) if quick else (False, True):
         jax.config.update("jax_enable_x64", wide)
-        tables.append(_evaluations(*((2, 4) if quick else (6, 40))))
+        tables += _evaluations(*((2, 4) if quick else (6, 40)))
     jax.config.update("jax_enable_x64", False)
-    return "\n".join(tables)
+    return tables
 
 
-def _evaluations(seeds: int, dts: int) -> str:
+def _evaluations(seeds: int, dts: int) -> list[Table]:
     search = jnp.linspace(0.4, 2.4, dts)
 
     def until(ham, xs, solver, steps):
@@ -199,7 +209,7 @@ def _evaluations(seeds: int, dts: int) -> str:
     limits.append(spans("all", [row for ratios in allowed.values() for row in ratios]))
     other = f"What slopes allow, and what eight secants reach, in evaluations of the best Euler's, in {search.dtype}"
     columns = ["family", "fewest, slopes linear", "worst", "secants", "worst"]
-    return table(title, header, found) + "\n" + table(other, columns, limits)
+    return [Table(title, header, found), Table(other, columns, limits)]
 
 
 def memory_model(D: int, K: int) -> tuple[HAM, jax.Array]:
@@ -219,7 +229,7 @@ def by_hand(Xi: jax.Array, x: jax.Array, dt: jax.Array, steps: int) -> jax.Array
     return lax.scan(update, x, length=steps)[0]
 
 
-def small(quick: bool) -> str:
+def small(quick: bool) -> list[Table]:
     """A small memory against a loop written by hand, both of which take the same Euler steps."""
     steps, times = (20, 3) if quick else (200, 60)
     rows = []
@@ -244,10 +254,10 @@ def small(quick: bool) -> str:
         progress(f"small: {K} memories of {D}")
     rows.append(["target, below", "", "", "", 1.3, ""])
     header = ["model", "by hand, ms", "retrieve, ms", "outside jit, ms", "ratio", "outside jit"]
-    return table(f"{steps} Euler steps of one sample, against a hand-written lax.scan", header, rows)
+    return [Table(f"{steps} Euler steps of one sample, against a hand-written lax.scan", header, rows)]
 
 
-def large(quick: bool) -> str:
+def large(quick: bool) -> list[Table]:
     """A batch in a large memory, against the two matrix products of a step."""
     D, K, batch, steps, times = (64, 256, 16, 3, 2) if quick else (784, 4096, 256, 20, 5)
     ham, Xi = memory_model(D, K)
@@ -277,7 +287,7 @@ def large(quick: bool) -> str:
     rows.append(["target, below", "", 1.1])
     progress(f"large: {K} memories of {D}, batch {batch}")
     title = f"{K} memories of {D}, batch {batch}: one evaluation, against its two matrix products"
-    return table(title, ["one of", "ms", "ratio"], rows)
+    return [Table(title, ["one of", "ms", "ratio"], rows)]
 
 
 def chain(n: int) -> tuple[HAM, dict[str, jax.Array]]:
@@ -289,7 +299,7 @@ def chain(n: int) -> tuple[HAM, dict[str, jax.Array]]:
     return ready, ready.init_states(key=jax.random.key(1))
 
 
-def latency(quick: bool) -> str:
+def latency(quick: bool) -> list[Table]:
     """What the first result takes: tracing and compiling, each time from scratch."""
     hidden = HAM(
         {"x": NeuronLayer(lagr_identity, 64), "h": NeuronLayer(partial(lagr_softmax, beta=40.0), 100)},
@@ -317,10 +327,10 @@ def latency(quick: bool) -> str:
         progress(f"latency: {name}")
     rows.append(["target, at most", "", "", "", "", 4.0])
     header = ["model", "dEdg, s", "Euler, s", "Descent, s", "Euler / dEdg", "Descent / dEdg"]
-    return table("The first result: tracing, compiling and running once", header, rows)
+    return [Table("The first result: tracing, compiling and running once", header, rows)]
 
 
-def memory(quick: bool) -> str:
+def memory(quick: bool) -> list[Table]:
     """Memory for intermediate values of a compiled gradient."""
     ham, Xi = memory_model(64, 100)
     x = {"x": Xi[0] + 0.2}
@@ -336,10 +346,10 @@ def memory(quick: bool) -> str:
             row.append(compiled.memory_analysis().temp_size_in_bytes / 1024)
         rows.append(row)
         progress(f"memory: {steps} steps")
-    return table("Memory of a gradient through retrieval, in KiB", ["steps", "implicit", "unrolled"], rows)
+    return [Table("Memory of a gradient through retrieval, in KiB", ["steps", "implicit", "unrolled"], rows)]
 
 
-def million(quick: bool) -> str:
+def million(quick: bool) -> list[Table]:
     """Energy and slope of a batch in a million memories, against the best tiling of its two products."""
     K, D, batch, times = (131_072, 64, 16, 2) if quick else (1_048_576, 64, 256, 7)
     Xi, x = normal(jax.random.key(0), K, D) / D**0.5, normal(jax.random.key(1), batch, D)
@@ -392,7 +402,7 @@ def million(quick: bool) -> str:
         rows.append([name, 1e3 * median, statistics.median(ratios), spread, rate, temporary[name]])
     rows.append(["target of the memory, at most", "", 1 / 0.7, "", "", 64])
     header = ["energy and slope by", "ms", "of the best tiling", "lowest and highest", "GFLOP/s of a step", "MB"]
-    return table(f"{K} memories of {D}, batch {batch}, float32, and what memory it takes", header, rows)
+    return [Table(f"{K} memories of {D}, batch {batch}, float32, and what memory it takes", header, rows)]
 
 
 PEERS = {
@@ -471,7 +481,7 @@ def ours(Xi: np.ndarray, x: np.ndarray, whole: bool) -> Programs:
     return programs | {f"{name}, lax.scan": (jax.jit(partial(loop, f)), Xi, x) for name, f in alone.items()}
 
 
-def peers(quick: bool) -> str:
+def peers(quick: bool) -> list[Table]:
     """A step and a whole retrieval, by hamux and by other programs, against the matrix products that they take."""
     progress("peers: hamux and JAX alone")
     with jax.default_device(jax.devices("cpu")[0]):
@@ -487,10 +497,10 @@ def peers(quick: bool) -> str:
             left_out.append(f"{package} left out: {e}")
     if "hopfield-layers" not in found[0]:
         left_out.append("hopfield-layers left out: on no package index; with PYTHONPATH=CHECKOUT it takes part")
-    return "\n".join([compared(found[0], quick, False), compared(found[1], quick, True), *left_out])
+    return [compared(found[0], quick, False), compared(found[1], quick, True, left_out)]
 
 
-def compared(found: dict[str, dict], quick: bool, whole: bool) -> str:
+def compared(found: dict[str, dict], quick: bool, whole: bool, notes: Sequence[str] = ()) -> Table:
     """A table of what `measure` has found. All must have given the right states."""
     rows: list[Row] = []
     for name, one in found.items():
@@ -504,10 +514,10 @@ def compared(found: dict[str, dict], quick: bool, whole: bool) -> str:
     (K, batch, _), title = sizes(quick, whole), "One step"
     if whole:
         title = f"A retrieval, {STEPS} steps of {DT} or to rest, against the products of so many"
-    return table(f"{title}: {K} memories of 64, batch {batch}, on the processor", header, rows)
+    return Table(f"{title}: {K} memories of 64, batch {batch}, on the processor", header, rows, notes)
 
 
-def spreading(quick: bool) -> str:
+def spreading(quick: bool) -> list[Table]:
     """A step with a memory that is spread over devices of one processor, which saves no work, against the same memory."""
     K, batch, turns = (16_384, 16, 2) if quick else (262_144, 256, 20)
     progress(f"spreading: {K} memories of 64, batch {batch}")
@@ -520,7 +530,7 @@ def spreading(quick: bool) -> str:
         rows.append([n, middle, low, high])
     rows.append(["target, at least", 0.9, "", ""])
     title = f"{K} memories of 64, batch {batch}: processor time of a step, over that of the memory spread over devices"
-    return table(title, ["devices", "efficiency", "a quarter below", "above"], rows)
+    return [Table(title, ["devices", "efficiency", "a quarter below", "above"], rows)]
 
 
 def shares(K: int, batch: int, turns: int) -> dict[int, list[float]]:
@@ -548,15 +558,34 @@ def progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
+def save(name: str, tables: Sequence[Table], device: str) -> None:
+    """Put the tables of one benchmark into the file that the page shows."""
+    known = json.loads(SAVED.read_text()) if SAVED.exists() else {}
+    known[name] = {"device": device, "tables": [table._asdict() for table in tables]}
+    SAVED.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def processor() -> str:
+    """What this machine computes with."""
+    device, info = jax.devices()[0], Path("/proc/cpuinfo")
+    models = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.M) if info.exists() else []
+    kind = models[0] if device.platform == "cpu" and models else device.device_kind
+    return f"JAX {jax.__version__} on {device.platform} ({kind}, {os.cpu_count()} cores)"
+
+
 def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="What retrieval costs.")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--save", action="store_true", help=f"the tables into {SAVED.relative_to(ROOT)}")
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     chosen = parser.parse_args(args)
-    device = jax.devices()[0]
-    print(f"JAX {jax.__version__} on {device.platform} ({device.device_kind})")
+    device = processor()
+    print(device)
     for name in chosen.only:
-        print(BENCHMARKS[name](chosen.quick), flush=True)
+        tables = BENCHMARKS[name](chosen.quick)
+        print(*tables, sep="\n", flush=True)
+        if chosen.save:
+            save(name, tables, device)
 
 
 if __name__ == "__main__":

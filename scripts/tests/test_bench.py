@@ -1,5 +1,6 @@
 """The benchmark's tables, on small sizes; no test looks at a time."""
 
+import json
 import re
 
 import jax
@@ -9,7 +10,7 @@ from scripts import bench
 
 
 def test_table():
-    assert bench.table("Title", ["name", "ms"], [["one", 1.23456], ["longer", 100.0]]).split("\n") == [
+    assert str(bench.Table("Title", ["name", "ms"], [["one", 1.23456], ["longer", 100.0]])).split("\n") == [
         "",
         "Title",
         "name       ms",
@@ -39,9 +40,15 @@ def test_models_of_a_family_have_one_structure(family):
     assert one == other  # or they would be compiled again
 
 
-def test_quick_run(capsys):
-    bench.main(["--quick", "--only", "small"])
+def test_quick_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "SAVED", tmp_path / "bench.json")
+    (tmp_path / "bench.json").write_text('{"large": {"tables": []}}')
+    bench.main(["--quick", "--save", "--only", "small"])
     out, err = capsys.readouterr()
+    saved = json.loads((tmp_path / "bench.json").read_text())
+    assert list(saved) == ["large", "small"] and saved["small"]["device"] == out.partition("\n")[0]
+    assert str(bench.Table(**saved["small"]["tables"][0])) in out
     assert out.startswith("JAX ") and err == "  small: 100 memories of 64\n"
     assert re.search(r"^100 memories of 64( +[\d.e-]+){5}$", out, re.M)
     assert re.search(r"^target, below +1\.3$", out, re.M)
@@ -55,7 +62,7 @@ def test_other_programs_that_cannot_be_installed_are_left_out(monkeypatch, tmp_p
     monkeypatch.setattr(bench, "measure", lambda programs, quick, whole: {"hamux": MEASURED})
     monkeypatch.setattr(bench, "BUILD", tmp_path)
     monkeypatch.setattr(bench.sys, "executable", str(tmp_path / "python"))
-    out = bench.peers(quick=True)
+    out = "\n".join(map(str, bench.peers(quick=True)))
     assert re.search(r"^hamux +1 +2 +1\.00 to 4\.00 +1e-06 +yes$", out, re.M)
     assert re.search(r"^hamux +1 +2 +1\.00 to 4\.00 +1e-06 +yes +no +40 +0\.5$", out, re.M)
     assert re.findall(r"^(.+) left out: .*No such file.*$", out, re.M) == ["hamux==0.2.2", "torch==2.13.0"]
