@@ -60,8 +60,12 @@ def as_tau(tau: Any) -> float:
     return value
 
 # %% ../nbs/91_checks.qmd #as_number
-def as_number(name: str, value: Any, zero: bool = False) -> Array:
-    """`value` as a floating-point array, positive and finite, or `zero`; of strong type."""
+def as_number(name: str, value: Any, zero: bool = False) -> Array | np.ndarray:
+    """`value` as a floating-point array, positive and finite, or `zero`; of strong type.
+
+    NumPy's unless it is JAX's: a compiled program takes such a number along when it starts,
+    and would wait for one that has just been put on the device.
+    """
     good = eqx.is_array_like(value) and jnp.shape(value) == ()
     good = good and jnp.result_type(value) != jnp.bool_
     if good and not isinstance(value, Tracer):
@@ -69,9 +73,8 @@ def as_number(name: str, value: Any, zero: bool = False) -> Array:
     if not good:
         rule = "a single number, 0 or more" if zero else "a single number, positive and finite"
         raise ValueError(f"`{name}` must be {rule}, got {value!r}.")
-    dtype = jnp.result_type(float)
-    # From NumPy's numbers JAX makes an array in half the time.
-    return jnp.asarray(value if isinstance(value, jax.Array) else np.asarray(value, dtype), dtype)
+    asarray = jnp.asarray if isinstance(value, jax.Array) else np.asarray
+    return asarray(value, jnp.result_type(float))
 
 # %% ../nbs/91_checks.qmd #check_floating
 def check_floating(name: str, x: Any) -> None:

@@ -47,7 +47,7 @@ def step(
 
 
 @jax.jit
-def _step(ham: AnyHAM, held: Held, xs: States, dt: Array) -> States:
+def _step(ham: AnyHAM, held: Held, xs: States, dt: Array | np.ndarray) -> States:
     masks = map_named(lambda _, mask: None if mask is None else ~mask, ham.neurons, held)
     return ham.step(xs, ham.updates(xs), dt, masks)
 
@@ -116,7 +116,7 @@ def _norm(point: Point) -> Float[Array, ""]:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), square)
 
 
-def _at_rest(point: Point, tol: Array) -> Bool[Array, ""]:
+def _at_rest(point: Point, tol: Array | np.ndarray) -> Bool[Array, ""]:
     """Whether all that is free is at rest."""
     return jnp.all(point.squares <= tol.astype(point.scales.dtype) ** 2 * point.scales)
 
@@ -195,7 +195,9 @@ def _first(*cases: tuple[Array, Outcome]) -> Array:
 class Euler(AbstractSolver):
     """Steps of one size along the dynamics, come what may."""
 
-    dt: Array = eqx.field(converter=partial(as_number, "dt"), default=0.1)  # as `tau`
+    dt: Array = eqx.field(  # as `tau`
+        converter=lambda dt: jnp.asarray(as_number("dt", dt)), default=0.1
+    )
 
     def init(self, ham: HAM, point: Point) -> tuple[Array, PyTree]:
         """The step size."""
@@ -417,7 +419,7 @@ class _Plan(eqx.Module):
     """What is the same for every sample."""
 
     solver: AbstractSolver
-    tol: Array
+    tol: Array | np.ndarray
     steps: int = eqx.field(static=True)
     names: tuple[Name, ...] | None = eqx.field(static=True)  # to record, or no trace
     at: tuple[int, ...] = eqx.field(static=True)  # steps to record, rising
@@ -641,9 +643,10 @@ def retrieve(
             f"`gradient` must be one of ('implicit', 'unrolled'), got {gradient!r}."
         )
     xs = _as_start(ham, xs, key, bs)
-    tol = as_number("tol", coarsest_eps(xs) ** (2 / 3) if tol is None else tol, zero=True)
+    tol = coarsest_eps(xs) ** (2 / 3) if tol is None else tol
+    precision = as_number("tol", tol, zero=True)
     steps = as_count("steps", steps, least=0)
-    plan = _Plan(solver, tol, steps, *_as_trace(ham, steps, trace, at), gradient)
+    plan = _Plan(solver, precision, steps, *_as_trace(ham, steps, trace, at), gradient)
     held = as_held(ham, clamped, xs)
     for (name, mask), (_, x) in zip(items(held), items(xs), strict=True):
         if mask is not None and x is None:

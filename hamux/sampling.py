@@ -202,7 +202,7 @@ def _sample(
     xs: States,
     held: Held,
     key: PRNGKeyArray,
-    settings: tuple[Array, Array],  # temperature and step size
+    settings: tuple[Array | np.ndarray, ...],  # temperature and step size
     plan: tuple[int, int, int, bool],
 ) -> Samples:
     """One chain, or one for each sample."""
@@ -221,7 +221,9 @@ def _sample(
     return Samples(draws, *rest, steps=plan[0] * plan[1])
 
 # %% ../nbs/06_sampling.qmd #_as_setting
-def _as_setting(name: str, value: Real[ArrayLike, "..."], chains: int | None) -> Array:
+def _as_setting(
+    name: str, value: Real[ArrayLike, "..."], chains: int | None
+) -> Array | np.ndarray:
     """`value` as a number, positive and finite, or as one for each of the `chains`."""
     if chains is None or jnp.shape(value) == ():
         return as_number(name, value)
