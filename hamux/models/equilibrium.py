@@ -27,7 +27,7 @@ def feedback_classifier(
 ) -> HAM:
     """Layers "image" (linear), "hidden" (tanh), "label" (softmax), with feedback.
 
-    The network of [@scellier2017equilibrium], its neurons in the form of Lagrangians;
+    After [@scellier2017equilibrium], who have hard sigmoids, also for the label;
     hypersynapses "W", "V" with normal weights, and biases "c", "d" of zero.
     """
     layers = {
@@ -94,10 +94,15 @@ def contrast(
     if not isinstance(width, jax.Array) and not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
 
+    names = [name for name, _ in items(ham.neurons)]
+    changes = [(up[name] != down[name]).reshape(len(up[name]), -1) for name in names]
+    moved = jnp.concatenate(changes, axis=1).any(axis=1)
+
     def slopes(xs: dict[Any, Array]) -> HAM:
-        own = {name: xs[name] for name, _ in items(ham.neurons)}
+        own = {name: xs[name] for name in names}
         xhats = ham.vectorize().activations(own)  # constants below
-        energy = lambda ham: ham.vectorize().energy(xhats, own).mean()
-        return jax.grad(energy)(ham)
+        energy = lambda ham: ham.vectorize().energy(xhats, own)
+        # Of samples that stayed where they were not even rounding shall be left:
+        return jax.grad(lambda ham: jnp.where(moved, energy(ham), 0.0).mean())(ham)
 
     return jax.tree.map(lambda a, b: (a - b) / width, slopes(up), slopes(down))

@@ -6,6 +6,7 @@
 __all__ = ['slopes_of', 'network', 'rest', 'data', 'test_a_linear_network_by_dense_algebra',
            'test_slopes_are_differences_of_products', 'test_the_nudge_adds_the_loss_and_nothing_else',
            'test_it_is_the_slope_of_the_loss', 'test_shapes_and_that_a_strength_is_no_parameter_of_the_network',
+           'test_a_relaxation_without_a_step_leaves_nothing', 'test_samples_that_moved_are_all_that_counts',
            'test_mistakes_are_refused', 'nudge_of_one']
 
 # %% ../../nbs/tests/equilibrium.qmd #imports
@@ -120,6 +121,34 @@ def test_shapes_and_that_a_strength_is_no_parameter_of_the_network():
     slopes = slopes_of(ham, states, states | {"target": jnp.ones((2, 3))}, jnp.asarray(0.1))
     assert jax.tree.structure(slopes) == jax.tree.structure(ham)
     assert all((a == 0).all() for a in jax.tree.leaves(slopes))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_a_relaxation_without_a_step_leaves_nothing(scale):
+    # With so small a nudge no state moves. A difference of rounding errors would be of order one.
+    ham, targets = feedback_classifier(jax.random.key(0), 50, 20, 5), jnp.eye(5)[jnp.arange(20) % 5]
+    images = scale * jax.random.normal(jax.random.key(1), (20, 50))
+
+    @jax.jit
+    def estimates(ham, beta):
+        settle = lambda xs, b: hmx.retrieve(nudged(ham, b).vectorize(), xs, clamped=("image", "target"))
+        free = settle(ham.init_states(20) | {"image": images, "target": targets}, 0 * beta)
+        up, down = (settle(free.xs, b) for b in (beta, -beta))
+        return contrast(ham, up.xs, free.xs, beta), contrast(ham, up.xs, down.xs, 2 * beta), up.steps + down.steps
+
+    *slopes, steps = estimates(ham, jnp.asarray(1e-8))
+    assert (steps == 0).all() and all((a == 0).all() for a in jax.tree.leaves(slopes))
+
+
+@pytest.mark.parametrize("name", ["image", "hidden", "label"])
+def test_samples_that_moved_are_all_that_counts(name, x64):
+    ham = network()
+    up = like(9, ham.init_states(6))
+    down = up | {name: up[name].at[::2, 0].add(0.5)}  # every other sample, and one of its neurons
+    half = jax.tree.map(lambda a: a[::2], (up, down))
+    twice = jax.tree.map(lambda a: 2 * a, slopes_of(ham, up, down, 0.5))
+    for a, b in zip(jax.tree.leaves(twice), jax.tree.leaves(slopes_of(ham, *half, 0.5)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 @pytest.mark.parametrize(
