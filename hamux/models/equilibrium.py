@@ -88,8 +88,9 @@ def contrast(
     """The slopes `(dE/dtheta at up - dE/dtheta at down) / width`, mean of the batch.
 
     In the limit of a small `width` they are those of the loss by the parameters
-    [@scellier2017equilibrium; @laborieux2021scaling]. States of other layers, such as
-    the target, are not used. Raises `ValueError` unless `width` is positive.
+    [@scellier2017equilibrium; @laborieux2021scaling]. A sample whose states are the
+    same adds nothing, not even rounding. States of other layers, such as the target,
+    are not used. Raises `ValueError` unless `width` is positive.
     """
     if not isinstance(width, jax.Array) and not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
@@ -102,7 +103,6 @@ def contrast(
         own = {name: xs[name] for name in names}
         xhats = ham.vectorize().activations(own)  # constants below
         energy = lambda ham: ham.vectorize().energy(xhats, own)
-        # Of samples that stayed where they were not even rounding shall be left:
         return jax.grad(lambda ham: jnp.where(moved, energy(ham), 0.0).mean())(ham)
 
     return jax.tree.map(lambda a, b: (a - b) / width, slopes(up), slopes(down))
