@@ -54,7 +54,7 @@ class RandomFeatureMemory(eqx.Module):
     floor: float = eqx.field(static=True, default=1e-6)  # without a slope below it
 
     def overlap(self, xhat: Float[Array, " D"]) -> Float[Array, ""]:
-        """The estimate of the sum of Gaussians around all patterns; it may be negative."""
+        """The estimate of the sum of Gaussians around all patterns; maybe negative."""
         return features(xhat, self.W, self.beta, self.kind) @ self.T
 
     def __call__(self, xhat: Float[Array, " D"]) -> Float[Array, ""]:
