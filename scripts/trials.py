@@ -74,8 +74,8 @@ def fewest(ham: HAM, xs: dict[str, jax.Array], end: dict[str, jax.Array], dts: n
     return len(images) + 1, min(map(fixed, dts))
 
 
-def secants(ham: HAM, xs: dict[str, jax.Array], pairs: int) -> tuple[float, float]:
-    """Evaluations to rest, and the energy there, of L-BFGS with so many `pairs` of changes of states and of slopes.
+def secants(ham: HAM, xs: dict[str, jax.Array], pairs: int) -> float:
+    """Evaluations to rest of L-BFGS with so many `pairs` of changes of states and of slopes.
 
     As in `Descent` no step raises the energy, and rounding is left to the slopes; a refused step forgets the pairs.
     """
@@ -102,10 +102,10 @@ def secants(ham: HAM, xs: dict[str, jax.Array], pairs: int) -> tuple[float, floa
             part = promise / (promise - end) if promise < 0 and end > promise else 0.1
             way, known = (dt * g, []) if known else (np.clip(part, 0.1, 0.5) * way, [])
         else:
-            return np.inf, E
+            return np.inf
         dx, dg = y - x, g2 - g
         upward = dx @ dg > 0
         known = [*known, (dx, dg)][-pairs:] if upward else []
         dt = min(dx @ dg / (dg @ dg) if upward else 3 * dt, 10.0)
         x, E, g, xhat = y, E2, g2, xhat2
-    return (evaluations if rests(x, g) else np.inf), E
+    return evaluations if rests(x, g) else np.inf
